@@ -1,0 +1,125 @@
+//! One socket as its shard knows it: what waits to be sent, what waits for the host, and what the timers look at.
+
+use std::{collections::VecDeque, net::IpAddr, task::Waker, time::Instant};
+
+use bytes::Bytes;
+
+use crate::{
+    CloseInfo, Lane, MessageKind, Pending, Request, Uuid,
+    limits::{INBOUND_BYTES, INBOUND_MESSAGES},
+};
+
+/// A message on its way out.
+#[derive(Debug)]
+pub(crate) struct Outgoing {
+    pub(crate) kind: MessageKind,
+    pub(crate) bytes: Bytes,
+}
+
+/// What is kept of the request for a host that takes the socket over; headers are not.
+#[derive(Debug, Default)]
+pub(crate) struct About {
+    url: Box<str>,
+    protocol: Box<str>,
+    remote_address: Option<IpAddr>,
+}
+
+impl About {
+    pub(crate) fn of(request: &Request) -> Self {
+        Self {
+            url: request.url.as_str().into(),
+            protocol: request.protocol.as_str().into(),
+            remote_address: request.remote_address,
+        }
+    }
+
+    fn request(&self) -> Box<Request> {
+        Box::new(Request {
+            url: self.url.to_string(),
+            headers: Vec::new(),
+            remote_address: self.remote_address,
+            protocol: self.protocol.to_string(),
+        })
+    }
+}
+
+/// A socket's place in its shard. It outlives the connection until its Close was taken by the host.
+#[derive(Debug)]
+pub(crate) struct Client {
+    pub(crate) uuid: Uuid,
+    /// The host's consumer of its events.
+    pub(crate) lane: Lane,
+    /// Wakes the connection's task.
+    pub(crate) waker: Option<Waker>,
+    /// Taken messages that the engine has not got yet; reserved in the registry.
+    pub(crate) out: VecDeque<Outgoing>,
+    /// Set once: send this Close after what is queued, and be done by the deadline.
+    pub(crate) closing: Option<(CloseInfo, Instant)>,
+    /// Events that the host had no room for, in order.
+    pub(crate) inbound: VecDeque<Pending>,
+    pub(crate) inbound_cost: usize,
+    /// Whether it stands in its lane's round.
+    pub(crate) in_round: bool,
+    /// The connection waits for room in `inbound`.
+    pub(crate) paused: bool,
+    /// A host was told of the Connect.
+    pub(crate) introduced: bool,
+    /// The connection is gone; Close is the last of `inbound`.
+    pub(crate) ended: bool,
+    /// The timers ask for a ping.
+    pub(crate) ping_due: bool,
+    pub(crate) last_read: Instant,
+    pub(crate) last_ping: Instant,
+    pub(crate) about: About,
+}
+
+impl Client {
+    pub(crate) fn new(uuid: Uuid, lane: Lane, about: About) -> Self {
+        let now = Instant::now();
+        Self {
+            uuid,
+            lane,
+            waker: None,
+            out: VecDeque::new(),
+            closing: None,
+            inbound: VecDeque::new(),
+            inbound_cost: 0,
+            in_round: false,
+            paused: false,
+            introduced: false,
+            ended: false,
+            ping_due: false,
+            last_read: now,
+            last_ping: now,
+            about,
+        }
+    }
+
+    pub(crate) fn wake(&self) {
+        if let Some(waker) = &self.waker {
+            waker.wake_by_ref();
+        }
+    }
+
+    /// Whether the queue takes more from the wire, with `waiting` bytes in the queues of all.
+    pub(crate) fn may_read(&self, waiting: usize) -> bool {
+        self.inbound.is_empty()
+            || (self.inbound_cost < INBOUND_BYTES
+                && self.inbound.len() < INBOUND_MESSAGES
+                && waiting < crate::limits::INBOUND_TOTAL)
+    }
+
+    /// The Connect that a new lane gets of a socket that another had before.
+    pub(crate) fn introduction(&self) -> Pending {
+        Pending::Connect { request: self.about.request(), resumed: self.introduced }
+    }
+
+    /// Starts the closing handshake, unless one has been started.
+    pub(crate) fn close(&mut self, code: u16, reason: &str, deadline: Instant) {
+        if self.closing.is_none() {
+            let info = CloseInfo { code, reason: reason.to_owned(), was_clean: false };
+            self.closing = Some((info, deadline));
+            self.wake();
+        }
+    }
+}

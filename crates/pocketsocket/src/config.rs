@@ -1,0 +1,209 @@
+//! Every setting and limit of the server, with its unit and default.
+
+use std::{
+    fs,
+    net::{SocketAddr, TcpListener, ToSocketAddrs},
+    path::PathBuf,
+    thread,
+    time::Duration,
+};
+
+use crate::{Error, limits};
+
+/// Where the page that browsers get comes from.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Template {
+    /// The page that is built into the server.
+    #[default]
+    BuiltIn,
+    /// A file, read once at the start.
+    File(PathBuf),
+    /// HTML given by the application.
+    Html(String),
+}
+
+/// The settings of a server. `Config::default()` is a server on `127.0.0.1:8090` that is safe to run as it is.
+///
+/// ```
+/// let config = pocketsocket::Config { port: 0, max_payload: 64 * 1024, ..Default::default() };
+/// assert!(config.validate().is_ok());
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Config {
+    /// An IP address, or a name that resolves to one. Default `127.0.0.1`: only this machine.
+    pub address: String,
+    /// The TCP port; 0 picks a free one. Default 8090.
+    pub port: u16,
+    /// The largest message that a client may send, in bytes; a larger one closes its socket with 1009. Default 1 MiB.
+    pub max_payload: usize,
+    /// A socket from which nothing came for this long is closed, whole seconds; zero is never. Default 75 s.
+    pub idle_timeout: Duration,
+    /// A socket from which nothing came for this long gets a ping, whole seconds; zero is never. Default 30 s.
+    pub ping_interval: Duration,
+    /// How long a client may take from connecting to the end of its request. Default 10,000 ms.
+    pub handshake_timeout: Duration,
+    /// How long a closing handshake may take before the socket is cut. Default 5,000 ms.
+    pub close_timeout: Duration,
+    /// How many bytes may wait to be sent to one socket; what passes it is dropped. Default 1 MiB.
+    pub backpressure_limit: usize,
+    /// How many sockets may be open; more get 503. Default: 90 % of the process's open-file limit.
+    pub max_connections: usize,
+    /// How many I/O threads run. Default: cores - 1, at least 1, at most 4.
+    pub threads: usize,
+    /// The page that browsers get. Default: the built-in one.
+    pub template: Template,
+    /// Relay every message to all sockets but its sender, without the application. Default false.
+    pub broadcast: bool,
+    /// Write one line an event to standard output. Default false.
+    pub print: bool,
+    /// Origins that browsers may connect from, such as `https://example.com`; `*` is any. Default: those of this
+    /// machine for a loopback address, else the page's own.
+    pub allowed_origins: Vec<String>,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            address: "127.0.0.1".to_owned(),
+            port: 8090,
+            max_payload: 1 << 20,
+            idle_timeout: Duration::from_secs(75),
+            ping_interval: Duration::from_secs(30),
+            handshake_timeout: Duration::from_millis(10_000),
+            close_timeout: Duration::from_millis(5_000),
+            backpressure_limit: 1 << 20,
+            max_connections: limits::default_max_connections(),
+            threads: default_threads(),
+            template: Template::BuiltIn,
+            broadcast: false,
+            print: false,
+            allowed_origins: Vec::new(),
+        }
+    }
+}
+
+/// One thread is left to the application; more than four only help with many cores' worth of traffic.
+fn default_threads() -> usize {
+    thread::available_parallelism().map_or(1, |cores| cores.get().saturating_sub(1).clamp(1, 4))
+}
+
+/// The most I/O threads, sockets and seconds that an option may ask for.
+const MAX_THREADS: usize = 64;
+const MAX_PAYLOAD: usize = 1 << 30;
+const MAX_BACKPRESSURE: usize = 1 << 30;
+const MAX_SECONDS: u64 = 24 * 60 * 60;
+const MAX_MILLIS: u64 = 10 * 60 * 1000;
+
+impl Config {
+    /// Checks every limit.
+    ///
+    /// # Errors
+    /// [`Error::InvalidOption`] for the first option that is out of range.
+    pub fn validate(&self) -> Result<(), Error> {
+        let count = |name, value: usize, max: usize, unit: &str| {
+            in_range(name, value as u64, 1, max as u64, unit)
+        };
+        count("maxPayload", self.max_payload, MAX_PAYLOAD, "bytes")?;
+        count("backpressureLimit", self.backpressure_limit, MAX_BACKPRESSURE, "bytes")?;
+        count("maxConnections", self.max_connections, limits::MAX_SLOTS, "sockets")?;
+        count("threads", self.threads, MAX_THREADS, "threads")?;
+        let seconds = |name, value: Duration| {
+            in_range(name, value.as_secs(), 0, MAX_SECONDS, "seconds, 0 is never")
+        };
+        seconds("idleTimeout", self.idle_timeout)?;
+        seconds("pingInterval", self.ping_interval)?;
+        let millis = |name, value: Duration| {
+            in_range(name, value.as_millis() as u64, 1, MAX_MILLIS, "milliseconds")
+        };
+        millis("handshakeTimeout", self.handshake_timeout)?;
+        millis("closeTimeout", self.close_timeout)?;
+        for origin in &self.allowed_origins {
+            if origin != "*" && crate::handshake::Origin::parse(origin).is_none() {
+                return Err(Error::InvalidOption {
+                    name: "allowedOrigins",
+                    value: format!("'{origin}'"),
+                    allowed:
+                        "'*', or a scheme, a host and maybe a port, such as 'https://example.com'"
+                            .to_owned(),
+                });
+            }
+        }
+        Ok(())
+    }
+
+    /// Binds the address and port.
+    ///
+    /// # Errors
+    /// [`Error::InvalidAddress`] or [`Error::Bind`].
+    pub fn bind(&self) -> Result<TcpListener, Error> {
+        let invalid = || Error::InvalidAddress { address: self.address.clone() };
+        // Brackets are how URLs write IPv6 addresses: what a user copies from one should work.
+        let host = self.address.trim_start_matches('[').trim_end_matches(']');
+        let resolved: Vec<SocketAddr> =
+            (host, self.port).to_socket_addrs().map_err(|_| invalid())?.collect();
+        let address = *resolved.first().ok_or_else(invalid)?;
+        // std sets SO_REUSEADDR on Unix: a restart does not wait for old connections to time out.
+        let listener =
+            TcpListener::bind(address).map_err(|source| Error::Bind { address, source })?;
+        listener.set_nonblocking(true).map_err(|source| Error::Bind { address, source })?;
+        Ok(listener)
+    }
+
+    /// Reads the page, `None` for the built-in one.
+    pub(crate) fn read_template(&self) -> Result<Option<String>, Error> {
+        match &self.template {
+            Template::BuiltIn => Ok(None),
+            Template::Html(html) => Ok(Some(html.clone())),
+            Template::File(path) => fs::read_to_string(path)
+                .map(Some)
+                .map_err(|source| Error::Template { path: path.clone(), source }),
+        }
+    }
+}
+
+fn in_range(name: &'static str, value: u64, min: u64, max: u64, unit: &str) -> Result<(), Error> {
+    if (min..=max).contains(&value) {
+        return Ok(());
+    }
+    Err(Error::InvalidOption {
+        name,
+        value: value.to_string(),
+        allowed: format!("{min} to {max} ({unit})"),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn default_is_valid() {
+        assert!(Config::default().validate().is_ok());
+    }
+
+    #[test]
+    fn an_option_out_of_range_is_named_with_its_value_and_what_is_allowed() {
+        let config = Config { max_payload: 0, ..Config::default() };
+        let error = config.validate().unwrap_err();
+        assert_eq!(error.code(), "ERR_INVALID_OPTION");
+        assert_eq!(
+            error.to_string(),
+            "option 'maxPayload' is 0: allowed is 1 to 1073741824 (bytes)"
+        );
+    }
+
+    #[test]
+    fn an_address_that_is_none_is_an_error() {
+        let config = Config { address: "not an address".into(), port: 0, ..Config::default() };
+        assert_eq!(config.bind().unwrap_err().code(), "ERR_INVALID_ADDRESS");
+    }
+
+    #[test]
+    fn a_missing_template_is_an_error_that_names_the_file() {
+        let config =
+            Config { template: Template::File("no/such/page.html".into()), ..Config::default() };
+        let error = config.read_template().unwrap_err();
+        assert_eq!(error.code(), "ERR_TEMPLATE");
+        assert!(error.to_string().contains("no/such/page.html"), "{error}");
+    }
+}

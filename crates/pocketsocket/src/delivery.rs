@@ -1,0 +1,233 @@
+//! How events of a shard's sockets reach the host: straight in when there is room, else in turns, one event a socket.
+//!
+//! A socket that floods fills its own queue and is then not read; the others keep their turns.
+
+use std::sync::atomic::Ordering;
+
+use crate::{
+    CloseInfo, Event, Lane, Offer, Pending, SocketId, Uuid,
+    client::{About, Client},
+    limits::{INBOUND_BYTES, ORPHANS},
+    shard::Shard,
+};
+
+impl Shard {
+    /// Gives an event to the socket's lane, behind what waits of it.
+    pub(crate) fn deliver(&mut self, id: SocketId, event: Pending) {
+        let Some(client) = self.client(id) else { return };
+        let lane = client.lane;
+        let is_message = matches!(event, Pending::Text(_) | Pending::Binary(_));
+        // Who comes while others wait for room waits too: else a flood would keep its lane to itself.
+        let may_pass = client.inbound.is_empty()
+            && !(is_message && !self.rounds[usize::from(lane.0)].is_empty());
+        if !may_pass || !self.offer(id, &event) {
+            self.wait(id, event);
+        }
+    }
+
+    /// Offers one event to the socket's lane; false if it has to wait.
+    fn offer(&mut self, id: SocketId, event: &Pending) -> bool {
+        let Some(client) = self.clients.get_mut(id.slot as usize).and_then(Option::as_deref_mut)
+        else {
+            return true;
+        };
+        let told = Event { id, uuid: client.uuid, kind: event.kind() };
+        let offer = match client.lane {
+            Lane::NONE => return false,
+            Lane::DISCARD => {
+                self.shared.counters(self.index).discarded.add(1);
+                self.shared.host.discarded(&told);
+                Offer::Taken
+            }
+            lane => self.shared.host.offer(lane, &told),
+        };
+        if matches!(offer, Offer::Full | Offer::Gone) {
+            return false;
+        }
+        match event {
+            Pending::Connect { .. } if client.lane != Lane::DISCARD => client.introduced = true,
+            Pending::Close(_) => {
+                self.remove(id);
+                if offer == Offer::Taken {
+                    self.shared.registry.release(id);
+                }
+            }
+            _ => {}
+        }
+        true
+    }
+
+    /// Puts an event behind what waits of its socket.
+    fn wait(&mut self, id: SocketId, event: Pending) {
+        let cost = event.cost();
+        let Some(client) = self.client(id) else { return };
+        client.inbound.push_back(event);
+        client.inbound_cost += cost;
+        let (lane, ended) = (client.lane, client.ended);
+        self.shared.inbound.fetch_add(cost, Ordering::Relaxed);
+        if lane == Lane::NONE {
+            if ended {
+                self.adopt_orphan(id);
+            }
+        } else {
+            self.join_round(id);
+        }
+    }
+
+    fn join_round(&mut self, id: SocketId) {
+        let Some(client) = self.client(id) else { return };
+        if !std::mem::replace(&mut client.in_round, true) {
+            let lane = usize::from(client.lane.0);
+            self.rounds[lane].push_back(id.slot);
+        }
+    }
+
+    /// Lanes of the bits of `room` take events again.
+    pub(crate) fn give_turns(&mut self, room: u64) {
+        for lane in 0..self.rounds.len() {
+            if room & 1 << lane != 0 {
+                self.give_turns_to(lane);
+            }
+        }
+    }
+
+    /// Round-robin: one event of each socket that waits, until the lane is full or nothing waits.
+    fn give_turns_to(&mut self, lane: usize) {
+        while let Some(slot) = self.rounds[lane].pop_front() {
+            let Some(client) = self.clients.get_mut(slot as usize).and_then(Option::as_deref_mut)
+            else {
+                continue;
+            };
+            // It moved to another lane, and stands in that one's round.
+            if usize::from(client.lane.0) != lane {
+                continue;
+            }
+            client.in_round = false;
+            let id = client.uuid.id;
+            let Some(event) = client.inbound.pop_front() else { continue };
+            if !self.offer(id, &event) {
+                if let Some(client) = self.client(id) {
+                    client.inbound.push_front(event);
+                    client.in_round = true;
+                    self.rounds[lane].push_front(slot);
+                }
+                return;
+            }
+            let cost = event.cost();
+            self.shared.inbound.fetch_sub(cost, Ordering::Relaxed);
+            // A Close that was taken has removed its client.
+            let Some(client) = self.client(id) else { continue };
+            client.inbound_cost -= cost;
+            if client.paused && client.inbound_cost <= INBOUND_BYTES / 2 {
+                client.paused = false;
+                client.wake();
+            }
+            if client.inbound.is_empty() {
+                client.inbound.shrink_to_fit();
+            } else {
+                self.join_round(id);
+            }
+        }
+    }
+
+    /// The connection has ended: its Close is the last event, once.
+    pub(crate) fn end(&mut self, id: SocketId, info: CloseInfo) {
+        self.shared.registry.close(id);
+        self.leave_topics(id);
+        let Some(client) = self.client(id).filter(|client| !client.ended) else { return };
+        client.ended = true;
+        client.waker = None;
+        let uuid = client.uuid;
+        let unsent: usize =
+            client.out.drain(..).map(|out| out.bytes.len() + crate::limits::ENTRY_BYTES).sum();
+        self.shared.registry.unreserve(id, unsent);
+        self.shared.counters(self.index).closed.add(1);
+        log::debug!("{uuid} closed: {} {}", info.code, info.reason);
+        self.deliver(id, Pending::Close(Box::new(info)));
+    }
+
+    /// Takes the client out; its slot stays taken in the registry until its Close was delivered.
+    fn remove(&mut self, id: SocketId) {
+        let Some(client) = self.clients.get_mut(id.slot as usize).and_then(Option::take) else {
+            return;
+        };
+        self.population -= 1;
+        if client.lane.index().is_some() {
+            self.shared.host.unassign(client.lane);
+        }
+        if self.clients.len() > 1024 && self.population == 0 {
+            self.clients = Vec::new();
+        }
+    }
+
+    /// Gives up what waits of a socket that has ended, counted.
+    pub(crate) fn discard(&mut self, id: SocketId) {
+        let Some(client) = self.client(id) else { return };
+        let (events, cost) = (client.inbound.len(), client.inbound_cost);
+        self.shared.inbound.fetch_sub(cost, Ordering::Relaxed);
+        self.shared.counters(self.index).discarded.add(events);
+        self.remove(id);
+        self.shared.registry.release(id);
+    }
+
+    /// Keeps a socket that ended before any host came, and lets the oldest of too many go.
+    fn adopt_orphan(&mut self, id: SocketId) {
+        self.orphans.push_back(id);
+        if self.orphans.len() > ORPHANS {
+            if let Some(oldest) = self.orphans.pop_front() {
+                self.discard(oldest);
+            }
+        }
+    }
+
+    /// Gives the sockets of `from` another lane: first a Connect, then what the old lane had not begun, then the rest.
+    pub(crate) fn rehome(&mut self, from: Lane, returned: Vec<(Uuid, Vec<Pending>)>) {
+        for (uuid, events) in returned {
+            if self.client(uuid.id).is_none() {
+                // The old lane had taken its Close, and nobody was told of it.
+                let mut client = Client::new(uuid, from, About::default());
+                client.introduced = true;
+                client.ended = true;
+                self.insert(client);
+            }
+            let Some(client) = self.client(uuid.id) else { continue };
+            // A Connect among them was not begun either: nobody knows this socket.
+            let unknown = matches!(events.first(), Some(Pending::Connect { resumed: false, .. }));
+            client.introduced &= !unknown;
+            let cost: usize = events.iter().map(Pending::cost).sum();
+            client.inbound_cost += cost;
+            for event in events.into_iter().rev() {
+                client.inbound.push_front(event);
+            }
+            self.shared.inbound.fetch_add(cost, Ordering::Relaxed);
+        }
+        self.rounds[usize::from(from.0)].clear();
+        for slot in 0..self.clients.len() {
+            let Some(client) =
+                self.clients[slot].as_deref_mut().filter(|client| client.lane == from)
+            else {
+                continue;
+            };
+            client.lane = self.shared.host.assign();
+            client.in_round = false;
+            if !matches!(client.inbound.front(), Some(Pending::Connect { .. })) {
+                let introduction = client.introduction();
+                client.inbound_cost += introduction.cost();
+                self.shared.inbound.fetch_add(introduction.cost(), Ordering::Relaxed);
+                client.inbound.push_front(introduction);
+            }
+            let (id, lane, ended) = (client.uuid.id, client.lane, client.ended);
+            if lane == Lane::NONE {
+                if ended {
+                    self.adopt_orphan(id);
+                }
+            } else {
+                self.join_round(id);
+            }
+        }
+        if from == Lane::NONE {
+            self.orphans.clear();
+        }
+        self.give_turns(u64::MAX);
+    }
+}

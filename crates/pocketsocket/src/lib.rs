@@ -1,0 +1,70 @@
+//! WebSockets you do not manage.
+//!
+//! [`Server::start`] binds an address and runs everything that a socket needs on threads of its own: handshakes,
+//! frames, pings, limits, slow clients, fan-out and a page for browsers. The application sees only events, through
+//! the [`Host`] trait, and answers through an [`Outbox`].
+//!
+//! Data flows one way round: client → acceptor → shard → http → connection → host → outbox → mailbox → shard →
+//! connection → client. Nothing calls back against the stream.
+//!
+//! ```
+//! use pocketsocket::{Config, Event, EventKind, Host, Lane, Offer, Server};
+//!
+//! /// Prints what comes in.
+//! struct Printer;
+//!
+//! impl Host for Printer {
+//!     fn assign(&self) -> Lane {
+//!         Lane::host(0)
+//!     }
+//!     fn offer(&self, _lane: Lane, event: &Event<'_>) -> Offer {
+//!         if let EventKind::Text(text) = event.kind {
+//!             println!("{}: {text}", event.uuid);
+//!         }
+//!         Offer::Taken
+//!     }
+//! }
+//!
+//! let server = Server::start(Config { port: 0, ..Config::default() }, Printer)?;
+//! assert_ne!(server.local_addr().port(), 0);
+//! server.shutdown(std::time::Duration::from_secs(1));
+//! # Ok::<(), pocketsocket::Error>(())
+//! ```
+
+#![forbid(unsafe_code)]
+
+mod acceptor;
+mod client;
+mod config;
+mod connection;
+mod delivery;
+mod error;
+mod event;
+mod handshake;
+mod host;
+mod http;
+mod id;
+mod limits;
+mod logging;
+mod mailbox;
+mod outbox;
+mod page;
+mod print;
+mod registry;
+mod server;
+mod shard;
+mod stats;
+mod sync;
+mod topics;
+
+pub use config::{Config, Template};
+pub use error::Error;
+pub use event::{CloseInfo, Event, EventKind, MessageKind, Pending, Request};
+pub use host::{Host, Lane, Offer};
+pub use id::{SocketId, Uuid};
+pub use limits::raise_open_file_limit;
+pub use logging::init as init_logging;
+pub use outbox::{InvalidMessage, Outbox, SendStatus};
+pub use print::Printing;
+pub use server::Server;
+pub use stats::Stats;

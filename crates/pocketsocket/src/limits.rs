@@ -1,0 +1,68 @@
+//! Limits of the machine, of a turn and of a queue: the numbers that keep one socket from hurting the others.
+
+/// How many sockets a server can number: the slot has 22 bits in a uuid.
+pub(crate) const MAX_SLOTS: usize = (1 << 22) - 1;
+
+/// How much one socket may bring into the server in one turn, so that a flood cannot hold its shard.
+pub(crate) const TURN_BYTES: usize = 64 * 1024;
+/// How many messages one socket may bring in one turn.
+pub(crate) const TURN_MESSAGES: usize = 64;
+
+/// How much may wait of one socket for the host, in bytes, before the socket is not read; one larger message may wait.
+pub(crate) const INBOUND_BYTES: usize = 64 * 1024;
+/// The same in messages, so that empty messages are bounded too.
+pub(crate) const INBOUND_MESSAGES: usize = 1024;
+/// How much may wait for the host in all, in bytes: above it a socket that has something waiting is not read.
+pub(crate) const INBOUND_TOTAL: usize = 64 << 20;
+
+/// How much may wait to be sent in all, in bytes: above it a broadcast is refused as a whole.
+pub(crate) const OUTBOUND_TOTAL: usize = 256 << 20;
+/// How much is given to the protocol engine at a time: its buffer never shrinks, and it reports whole flushes alone.
+pub(crate) const ENGINE_BYTES: usize = 64 * 1024;
+
+/// How many sockets of a shard that ended before any hook came are kept for the next one.
+pub(crate) const ORPHANS: usize = 1024;
+
+/// Fixed cost of a queued message or command, in bytes: bounds queues of empty messages.
+pub(crate) const ENTRY_BYTES: usize = 16;
+
+/// Request headers: how many, and how many bytes with the request line.
+pub(crate) const MAX_HEADERS: usize = 100;
+pub(crate) const MAX_HEADER_BYTES: usize = 16 * 1024;
+
+/// Topics: how many a socket may subscribe to, and the longest name in bytes.
+pub(crate) const MAX_TOPICS: usize = 256;
+pub(crate) const MAX_TOPIC_BYTES: usize = 256;
+
+/// 90 % of the open-file limit: the rest stays for the application's own files.
+pub(crate) fn default_max_connections() -> usize {
+    (open_file_limit() / 10 * 9).clamp(16, MAX_SLOTS)
+}
+
+#[cfg(unix)]
+fn open_file_limit() -> usize {
+    use rustix::process::{Resource, getrlimit};
+    getrlimit(Resource::Nofile)
+        .current
+        .map_or(MAX_SLOTS, |n| usize::try_from(n).unwrap_or(MAX_SLOTS))
+}
+
+#[cfg(not(unix))]
+fn open_file_limit() -> usize {
+    // Windows has no such limit on sockets; this keeps memory within reason.
+    16_384
+}
+
+/// Raises the soft limit on open files to the hard one, as Node.js does at its start: for executables of their own.
+///
+/// Does nothing where there is no such limit, or where it cannot be raised.
+pub fn raise_open_file_limit() {
+    #[cfg(unix)]
+    {
+        use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+        let limit = getrlimit(Resource::Nofile);
+        // A system that refuses leaves us with the soft limit, which is what the server then counts with.
+        let _ =
+            setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum });
+    }
+}

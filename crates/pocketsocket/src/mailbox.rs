@@ -1,0 +1,144 @@
+//! How other threads reach a shard: batches of commands, one wake a batch.
+//!
+//! A producer locks, pushes and unlocks; the first after a drain also wakes the shard, which takes all there is at once.
+//! What can pile up here is bounded elsewhere: messages by their sockets' byte counters, broadcasts and commands by the
+//! process's budget, accepted connections by `max_connections`.
+
+use std::{
+    net::{SocketAddr, TcpStream},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use bytes::Bytes;
+use tokio::sync::Notify;
+
+use crate::{Lane, MessageKind, Pending, SocketId, Uuid, sync::lock};
+
+/// Commands of one producer for one shard, in the order of the calls.
+#[derive(Debug, Default)]
+pub(crate) struct Batch {
+    /// The payloads of all [`Command::Send`], one after the other.
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) commands: Vec<Command>,
+}
+
+#[derive(Debug)]
+pub(crate) enum Command {
+    /// To one socket; takes the next `len` of the batch's bytes, which are reserved in the registry.
+    Send {
+        id: SocketId,
+        kind: MessageKind,
+        len: u32,
+    },
+    /// To many sockets: all, or those of a topic.
+    Share {
+        to: Receivers,
+        kind: MessageKind,
+        data: SharedBytes,
+        except: Option<SocketId>,
+    },
+    Subscribe {
+        id: SocketId,
+        topic: Arc<str>,
+        subscribe: bool,
+    },
+    Close {
+        id: SocketId,
+        code: u16,
+        reason: Box<str>,
+    },
+}
+
+#[derive(Debug, Clone)]
+pub(crate) enum Receivers {
+    All,
+    Topic(Arc<str>),
+}
+
+/// The payload of a broadcast. Its bytes count against the process's budget until the last shard has fanned it out.
+#[derive(Debug, Clone)]
+pub(crate) struct SharedBytes {
+    pub(crate) bytes: Bytes,
+    /// Gives the budget back when the last clone is dropped.
+    pub(crate) _budget: Arc<Budget>,
+}
+
+/// Bytes reserved for a broadcast.
+#[derive(Debug)]
+pub(crate) struct Budget {
+    pub(crate) shared: Arc<crate::server::Shared>,
+    pub(crate) bytes: usize,
+}
+
+impl Drop for Budget {
+    fn drop(&mut self) {
+        self.shared.registry.unreserve_shared(self.bytes);
+    }
+}
+
+/// What the server itself tells a shard.
+#[derive(Debug)]
+pub(crate) enum Control {
+    Accept(TcpStream, SocketAddr),
+    /// Sockets of a lane need another one, with the events that the lane's consumer had not begun.
+    Rehome {
+        from: Lane,
+        returned: Vec<(Uuid, Vec<Pending>)>,
+    },
+    Shutdown {
+        timeout: Duration,
+    },
+}
+
+#[derive(Debug)]
+pub(crate) enum Item {
+    Batch(Batch),
+    Control(Control),
+}
+
+/// The way into one shard.
+#[derive(Debug, Default)]
+pub(crate) struct Mailbox {
+    items: Mutex<Vec<Item>>,
+    /// Lanes that have room again, a bit each.
+    room: AtomicU64,
+    /// Whether the shard was woken and has not drained yet.
+    scheduled: AtomicBool,
+    notify: Notify,
+}
+
+impl Mailbox {
+    pub(crate) fn post(&self, item: Item) {
+        lock(&self.items).push(item);
+        self.wake();
+    }
+
+    /// A lane takes events again.
+    pub(crate) fn room(&self, lane: Lane) {
+        self.room.fetch_or(1 << lane.0, Ordering::SeqCst);
+        self.wake();
+    }
+
+    fn wake(&self) {
+        if !self.scheduled.swap(true, Ordering::SeqCst) {
+            self.notify.notify_one();
+        }
+    }
+
+    /// Waits for the next wake.
+    pub(crate) async fn woken(&self) {
+        self.notify.notified().await;
+    }
+
+    /// Takes all there is: items in order, and the lanes that have room.
+    pub(crate) fn drain(&self, into: &mut Vec<Item>) -> u64 {
+        // Before the take: who posts after it wakes again.
+        self.scheduled.store(false, Ordering::SeqCst);
+        std::mem::swap(&mut *lock(&self.items), into);
+        self.room.swap(0, Ordering::SeqCst)
+    }
+}

@@ -1,0 +1,309 @@
+//! The way in: what one thread of the application asks of the sockets, in the order of its calls.
+//!
+//! Commands are gathered here and handed to the shards in batches: at 64 KiB, once the oldest is 1 ms old, at
+//! [`Outbox::flush`], and when the outbox is dropped. Whether a message is taken is known at once, from the registry.
+
+use std::{
+    fmt,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+
+use crate::{
+    MessageKind, Server, SocketId,
+    limits::{ENTRY_BYTES, MAX_TOPIC_BYTES},
+    mailbox::{Batch, Budget, Command, Item, Receivers, SharedBytes},
+    server::Shared,
+};
+
+/// What became of a message, or of another command.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum SendStatus {
+    /// Taken.
+    Ok = 0,
+    /// The socket is closed, or never was.
+    Unknown = 1,
+    /// A limit was reached: the message was dropped. A socket's own limit is followed by a Drain event.
+    Dropped = 2,
+}
+
+/// A message that no socket could be sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum InvalidMessage {
+    /// Text must be UTF-8 (RFC 6455 section 5.6).
+    NotUtf8,
+    /// Pings and pongs carry at most 125 bytes (RFC 6455 section 5.5).
+    ControlTooLong,
+    /// A message has at most 4 GiB - 1.
+    TooLong,
+}
+
+impl fmt::Display for InvalidMessage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::NotUtf8 => "bytes sent as text are not UTF-8: send them as binary",
+            Self::ControlTooLong => "a ping or pong carries at most 125 bytes",
+            Self::TooLong => "a message has at most 4294967295 bytes: send it in parts",
+        })
+    }
+}
+
+impl std::error::Error for InvalidMessage {}
+
+/// Bytes gathered before they are handed over.
+const FLUSH_BYTES: usize = 64 * 1024;
+/// How old the oldest command may get while others follow.
+const FLUSH_AGE: Duration = Duration::from_millis(1);
+
+/// One thread's ordered queue of commands.
+///
+/// ```
+/// # use pocketsocket::*;
+/// # struct Quiet;
+/// # impl Host for Quiet {
+/// #     fn assign(&self) -> Lane { Lane::DISCARD }
+/// #     fn offer(&self, _: Lane, _: &Event<'_>) -> Offer { Offer::Taken }
+/// # }
+/// let server = Server::start(Config { port: 0, ..Config::default() }, Quiet)?;
+/// let mut outbox = server.outbox();
+/// assert_eq!(outbox.send_all(MessageKind::Text, b"to nobody", None), Ok(SendStatus::Ok));
+/// outbox.flush();
+/// # Ok::<(), Error>(())
+/// ```
+#[derive(Debug)]
+pub struct Outbox {
+    shared: Arc<Shared>,
+    batches: Box<[Batch]>,
+    bytes: usize,
+    oldest: Option<Instant>,
+}
+
+impl Outbox {
+    pub(crate) fn new(shared: Arc<Shared>) -> Self {
+        let batches = shared.mailboxes.iter().map(|_| Batch::default()).collect();
+        Self { shared, batches, bytes: 0, oldest: None }
+    }
+
+    /// Whether the outbox belongs to `server`.
+    #[must_use]
+    pub fn is_of(&self, server: &Server) -> bool {
+        Arc::ptr_eq(&self.shared, &server.shared)
+    }
+
+    /// Sends to one socket.
+    ///
+    /// # Errors
+    /// [`InvalidMessage`]: nothing was sent.
+    pub fn send(
+        &mut self,
+        id: SocketId,
+        kind: MessageKind,
+        data: &[u8],
+    ) -> Result<SendStatus, InvalidMessage> {
+        self.send_with(id, kind, kind == MessageKind::Text, |bytes| bytes.extend_from_slice(data))
+    }
+
+    /// Sends to one socket what `write` appends, so that the caller can write into place.
+    ///
+    /// `check` asks for a check that text is UTF-8: without it the caller vouches for that.
+    ///
+    /// # Errors
+    /// [`InvalidMessage`]: nothing was sent.
+    pub fn send_with(
+        &mut self,
+        id: SocketId,
+        kind: MessageKind,
+        check: bool,
+        write: impl FnOnce(&mut Vec<u8>),
+    ) -> Result<SendStatus, InvalidMessage> {
+        let shard = usize::from(self.shared.registry.shard_of(id.slot));
+        let Some(batch) = self.batches.get_mut(shard) else { return Ok(SendStatus::Unknown) };
+        let start = batch.bytes.len();
+        write(&mut batch.bytes);
+        let payload = &batch.bytes[start..];
+        let cost = payload.len() + ENTRY_BYTES;
+        // Checked on our own copy: the caller's bytes may change meanwhile.
+        let outcome = check_message(kind, payload, check)
+            .map(|len| (len, self.shared.registry.reserve(id, cost)));
+        if let Ok((len, SendStatus::Ok)) = outcome {
+            batch.commands.push(Command::Send { id, kind, len });
+            self.bytes += cost;
+        } else {
+            batch.bytes.truncate(start);
+        }
+        if let Ok((_, SendStatus::Dropped)) = outcome {
+            self.shared.caller_counters().dropped.add(1);
+        }
+        self.flush_if_due();
+        outcome.map(|(_, status)| status)
+    }
+
+    /// Sends to every socket but `except`; encoded once.
+    ///
+    /// [`SendStatus::Ok`] also without receivers; a receiver that is behind misses it, gets a Drain later and is counted.
+    /// [`SendStatus::Dropped`] only if the process has no room for it at all.
+    ///
+    /// # Errors
+    /// [`InvalidMessage`]: nothing was sent.
+    pub fn send_all(
+        &mut self,
+        kind: MessageKind,
+        data: &[u8],
+        except: Option<SocketId>,
+    ) -> Result<SendStatus, InvalidMessage> {
+        check_message(kind, data, kind == MessageKind::Text)?;
+        Ok(self.share(Receivers::All, kind, Bytes::copy_from_slice(data), except))
+    }
+
+    /// Sends to every socket of a topic but `except`, as [`Outbox::send_all`].
+    ///
+    /// # Errors
+    /// [`InvalidMessage`]: nothing was sent.
+    pub fn publish(
+        &mut self,
+        topic: &str,
+        kind: MessageKind,
+        data: &[u8],
+        except: Option<SocketId>,
+    ) -> Result<SendStatus, InvalidMessage> {
+        check_message(kind, data, kind == MessageKind::Text)?;
+        let to = Receivers::Topic(Arc::from(topic));
+        Ok(self.share(to, kind, Bytes::copy_from_slice(data), except))
+    }
+
+    /// As [`Outbox::send_all`], for a payload that is checked and owned already.
+    pub(crate) fn share(
+        &mut self,
+        to: Receivers,
+        kind: MessageKind,
+        bytes: Bytes,
+        except: Option<SocketId>,
+    ) -> SendStatus {
+        let cost = bytes.len() + ENTRY_BYTES;
+        if !self.shared.registry.reserve_shared(cost) {
+            self.shared.caller_counters().dropped.add(1);
+            return SendStatus::Dropped;
+        }
+        let budget = Arc::new(Budget { shared: Arc::clone(&self.shared), bytes: cost });
+        let data = SharedBytes { bytes, _budget: budget };
+        for batch in &mut self.batches {
+            batch.commands.push(Command::Share {
+                to: to.clone(),
+                kind,
+                data: data.clone(),
+                except,
+            });
+        }
+        self.bytes += cost;
+        self.flush_if_due();
+        SendStatus::Ok
+    }
+
+    /// Whether a topic's name is 1 to 256 bytes long.
+    #[must_use]
+    pub fn is_topic(name: &str) -> bool {
+        (1..=MAX_TOPIC_BYTES).contains(&name.len())
+    }
+
+    /// Adds a socket to a topic. [`SendStatus::Dropped`]: it has 256 topics already.
+    pub fn subscribe(&mut self, id: SocketId, topic: &str) -> SendStatus {
+        let topic = Arc::from(topic);
+        let outcome = self.shared.registry.subscribe(id, &topic);
+        self.change_topic(id, topic, true, outcome)
+    }
+
+    /// Takes a socket from a topic; [`SendStatus::Ok`] also if it was not in it.
+    pub fn unsubscribe(&mut self, id: SocketId, topic: &str) -> SendStatus {
+        let outcome = self.shared.registry.unsubscribe(id, topic);
+        self.change_topic(id, Arc::from(topic), false, outcome)
+    }
+
+    fn change_topic(
+        &mut self,
+        id: SocketId,
+        topic: Arc<str>,
+        subscribe: bool,
+        outcome: Result<bool, SendStatus>,
+    ) -> SendStatus {
+        match outcome {
+            Err(status) => status,
+            Ok(false) => SendStatus::Ok,
+            Ok(true) => {
+                self.bytes += topic.len() + ENTRY_BYTES;
+                self.command(id, Command::Subscribe { id, topic, subscribe });
+                SendStatus::Ok
+            }
+        }
+    }
+
+    /// Starts the closing handshake. What was sent before goes out first; what is sent later is
+    /// [`SendStatus::Unknown`].
+    ///
+    /// The code is one that an endpoint may send (RFC 6455 section 7.4), the reason has at most 123 bytes.
+    pub fn close(&mut self, id: SocketId, code: u16, reason: &str) -> SendStatus {
+        if !self.shared.registry.close(id) {
+            return SendStatus::Unknown;
+        }
+        self.command(id, Command::Close { id, code, reason: reason.into() });
+        self.flush();
+        SendStatus::Ok
+    }
+
+    fn command(&mut self, id: SocketId, command: Command) {
+        let shard = usize::from(self.shared.registry.shard_of(id.slot));
+        if let Some(batch) = self.batches.get_mut(shard) {
+            batch.commands.push(command);
+        }
+        self.flush_if_due();
+    }
+
+    /// Whether commands wait for a flush.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.batches.iter().all(|batch| batch.commands.is_empty())
+    }
+
+    /// Hands over what has waited for 1 ms, or has grown to 64 KiB. Called at each command.
+    pub fn flush_if_due(&mut self) {
+        if self.bytes >= FLUSH_BYTES {
+            self.flush();
+            return;
+        }
+        match self.oldest {
+            Some(oldest) if oldest.elapsed() >= FLUSH_AGE => self.flush(),
+            None if !self.is_empty() => self.oldest = Some(Instant::now()),
+            _ => {}
+        }
+    }
+
+    /// Hands all that waits to the shards.
+    pub fn flush(&mut self) {
+        for (batch, mailbox) in self.batches.iter_mut().zip(&self.shared.mailboxes) {
+            if !batch.commands.is_empty() {
+                mailbox.post(Item::Batch(std::mem::take(batch)));
+            }
+        }
+        self.bytes = 0;
+        self.oldest = None;
+    }
+}
+
+impl Drop for Outbox {
+    fn drop(&mut self) {
+        self.flush();
+    }
+}
+
+/// Checks a payload; gives its length as frames and commands count it.
+fn check_message(kind: MessageKind, payload: &[u8], text: bool) -> Result<u32, InvalidMessage> {
+    if kind.is_control() && payload.len() > 125 {
+        return Err(InvalidMessage::ControlTooLong);
+    }
+    if text && str::from_utf8(payload).is_err() {
+        return Err(InvalidMessage::NotUtf8);
+    }
+    u32::try_from(payload.len()).map_err(|_| InvalidMessage::TooLong)
+}

@@ -1,0 +1,355 @@
+//! Which socket holds which slot, how much waits for it, and what it subscribed to: all that other threads may ask.
+//!
+//! A slot is a few words of memory at a fixed place, so that a sender on any thread checks a socket and reserves its
+//! bytes with two atomic operations and no lock. The shard that owns the socket is the only one to open and end it.
+
+use std::{
+    collections::BTreeSet,
+    sync::{
+        Arc, Mutex, OnceLock,
+        atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicUsize, Ordering},
+    },
+};
+
+use crate::{
+    SendStatus, SocketId, Uuid,
+    id::GENERATION_MASK,
+    limits::{MAX_SLOTS, MAX_TOPICS, OUTBOUND_TOTAL},
+    sync::lock,
+};
+
+/// Slots come in chunks that are allocated when first needed and stay: readers need no lock.
+const CHUNK: usize = 1024;
+
+/// The names of the states below.
+const FREE: u8 = 0;
+/// Takes messages.
+const OPEN: u8 = 1;
+/// A close was asked for, or the socket has ended: nothing is taken, its Close is still to be delivered.
+const CLOSING: u8 = 2;
+
+#[derive(Debug, Default)]
+struct Slot {
+    state: AtomicU8,
+    shard: AtomicU8,
+    /// Messages were dropped: the host is told when there is room again.
+    dropped: AtomicBool,
+    generation: AtomicU32,
+    random: AtomicU32,
+    /// Bytes reserved by senders and not yet given to the system.
+    buffered: AtomicUsize,
+    topics: Mutex<Option<Box<BTreeSet<Arc<str>>>>>,
+}
+
+/// All slots of a server.
+#[derive(Debug)]
+pub(crate) struct Registry {
+    node: u64,
+    limit: usize,
+    backpressure_limit: usize,
+    chunks: Box<[OnceLock<Box<[Slot]>>]>,
+    free: Mutex<FreeSlots>,
+    open: AtomicUsize,
+    /// Bytes that wait to be sent, over all sockets and broadcasts in flight.
+    outbound: AtomicUsize,
+}
+
+#[derive(Debug, Default)]
+struct FreeSlots {
+    released: Vec<u32>,
+    next: u32,
+}
+
+impl Registry {
+    pub(crate) fn new(max_connections: usize, backpressure_limit: usize) -> Self {
+        let limit = max_connections.min(MAX_SLOTS);
+        Self {
+            node: u64::from(random()) << 16 | u64::from(random() >> 16),
+            limit,
+            backpressure_limit,
+            chunks: (0..limit.div_ceil(CHUNK)).map(|_| OnceLock::new()).collect(),
+            free: Mutex::default(),
+            open: AtomicUsize::new(0),
+            outbound: AtomicUsize::new(0),
+        }
+    }
+
+    fn slot(&self, slot: u32) -> Option<&Slot> {
+        let slot = slot as usize;
+        self.chunks.get(slot / CHUNK)?.get()?.get(slot % CHUNK)
+    }
+
+    /// The slot, if `id` is still its holder.
+    fn held(&self, id: SocketId) -> Option<&Slot> {
+        let slot = self.slot(id.slot)?;
+        (slot.generation.load(Ordering::Acquire) == id.generation
+            && slot.state.load(Ordering::Acquire) != FREE)
+            .then_some(slot)
+    }
+
+    fn open_slot(&self, id: SocketId) -> Option<&Slot> {
+        self.held(id).filter(|slot| slot.state.load(Ordering::Acquire) == OPEN)
+    }
+
+    /// Opens a socket on `shard`; `None` when all slots are taken.
+    pub(crate) fn open(&self, shard: u8) -> Option<Uuid> {
+        let index = {
+            let mut free = lock(&self.free);
+            match free.released.pop() {
+                Some(slot) => slot,
+                None if (free.next as usize) < self.limit => {
+                    free.next += 1;
+                    free.next - 1
+                }
+                None => return None,
+            }
+        };
+        let chunk = self.chunks.get(index as usize / CHUNK)?;
+        let slots = chunk.get_or_init(|| (0..CHUNK).map(|_| Slot::default()).collect());
+        let slot = &slots[index as usize % CHUNK];
+        let generation = slot.generation.load(Ordering::Relaxed).wrapping_add(1) & GENERATION_MASK;
+        let random = random();
+        slot.shard.store(shard, Ordering::Relaxed);
+        slot.dropped.store(false, Ordering::Relaxed);
+        slot.buffered.store(0, Ordering::Relaxed);
+        slot.random.store(random, Ordering::Relaxed);
+        slot.generation.store(generation, Ordering::Release);
+        slot.state.store(OPEN, Ordering::Release);
+        self.open.fetch_add(1, Ordering::Relaxed);
+        Some(Uuid { node: self.node, id: SocketId { slot: index, generation }, random })
+    }
+
+    /// The socket takes nothing from now on. True if it was open until now.
+    pub(crate) fn close(&self, id: SocketId) -> bool {
+        let closed = self.held(id).is_some_and(|slot| {
+            slot.state.compare_exchange(OPEN, CLOSING, Ordering::AcqRel, Ordering::Relaxed).is_ok()
+        });
+        if closed {
+            self.open.fetch_sub(1, Ordering::Relaxed);
+        }
+        closed
+    }
+
+    /// The socket's Close was delivered: its slot may be used again.
+    pub(crate) fn release(&self, id: SocketId) {
+        self.close(id);
+        let Some(slot) = self.held(id) else { return };
+        let freed =
+            slot.state.compare_exchange(CLOSING, FREE, Ordering::AcqRel, Ordering::Relaxed).is_ok();
+        if freed {
+            *lock(&slot.topics) = None;
+            lock(&self.free).released.push(id.slot);
+        }
+    }
+
+    /// Which socket a uuid names, if it is an open one of this server.
+    pub(crate) fn resolve(&self, uuid: Uuid) -> Option<SocketId> {
+        if uuid.node != self.node {
+            return None;
+        }
+        let slot = self.open_slot(uuid.id)?;
+        (slot.random.load(Ordering::Relaxed) == uuid.random).then_some(uuid.id)
+    }
+
+    pub(crate) fn shard_of(&self, slot: u32) -> u8 {
+        self.slot(slot).map_or(0, |slot| slot.shard.load(Ordering::Relaxed))
+    }
+
+    /// Sockets that are open.
+    pub(crate) fn len(&self) -> usize {
+        self.open.load(Ordering::Relaxed)
+    }
+
+    /// The uuids of all sockets that are open.
+    pub(crate) fn uuids(&self) -> Vec<Uuid> {
+        let next = lock(&self.free).next;
+        (0..next)
+            .filter_map(|index| {
+                let slot = self.slot(index)?;
+                let generation = slot.generation.load(Ordering::Acquire);
+                let uuid = Uuid {
+                    node: self.node,
+                    id: SocketId { slot: index, generation },
+                    random: slot.random.load(Ordering::Relaxed),
+                };
+                self.resolve(uuid).map(|_| uuid)
+            })
+            .collect()
+    }
+
+    /// Counts `bytes` for a message to this socket, or says why it cannot be sent.
+    ///
+    /// An empty queue takes one message of any size: else a limit below a message's size would be a dead end.
+    pub(crate) fn reserve(&self, id: SocketId, bytes: usize) -> SendStatus {
+        loop {
+            let Some(slot) = self.open_slot(id) else { return SendStatus::Unknown };
+            let before = slot.buffered.fetch_add(bytes, Ordering::SeqCst);
+            if slot.generation.load(Ordering::Acquire) != id.generation {
+                // The slot changed hands between the check and the count.
+                subtract(&slot.buffered, bytes);
+                return SendStatus::Unknown;
+            }
+            if before == 0 || before + bytes <= self.backpressure_limit {
+                self.outbound.fetch_add(bytes, Ordering::Relaxed);
+                return SendStatus::Ok;
+            }
+            // Marked before the count is taken back: then the shard that makes room sees the mark. If the room came in
+            // between, nobody would tell of it any more: the message is tried again instead.
+            slot.dropped.store(true, Ordering::SeqCst);
+            let left = subtract(&slot.buffered, bytes);
+            let came_too_early =
+                left <= self.backpressure_limit / 2 && slot.dropped.swap(false, Ordering::SeqCst);
+            if !came_too_early {
+                return SendStatus::Dropped;
+            }
+        }
+    }
+
+    /// `bytes` of this socket have left, or were given up. True if the host should be told that there is room again.
+    pub(crate) fn unreserve(&self, id: SocketId, bytes: usize) -> bool {
+        if bytes > 0 {
+            self.outbound.fetch_sub(bytes, Ordering::Relaxed);
+        }
+        let Some(slot) = self.held(id) else { return false };
+        let left = subtract(&slot.buffered, bytes);
+        left <= self.backpressure_limit / 2 && slot.dropped.swap(false, Ordering::SeqCst)
+    }
+
+    /// Counts `bytes` of a broadcast, once; false if the process has no room for it.
+    pub(crate) fn reserve_shared(&self, bytes: usize) -> bool {
+        let before = self.outbound.fetch_add(bytes, Ordering::Relaxed);
+        let fits = before + bytes <= OUTBOUND_TOTAL;
+        if !fits {
+            self.outbound.fetch_sub(bytes, Ordering::Relaxed);
+        }
+        fits
+    }
+
+    /// A broadcast was fanned out, or given up.
+    pub(crate) fn unreserve_shared(&self, bytes: usize) {
+        self.outbound.fetch_sub(bytes, Ordering::Relaxed);
+    }
+
+    /// Bytes that wait for this socket; 0 for an unknown one.
+    pub(crate) fn buffered(&self, id: SocketId) -> usize {
+        self.held(id).map_or(0, |slot| slot.buffered.load(Ordering::Relaxed))
+    }
+
+    /// Bytes that wait, over all.
+    pub(crate) fn buffered_total(&self) -> usize {
+        self.outbound.load(Ordering::Relaxed)
+    }
+
+    /// Adds a topic to what the socket subscribed to: `Ok` if it is new or was there, with whether it is new.
+    pub(crate) fn subscribe(&self, id: SocketId, topic: &Arc<str>) -> Result<bool, SendStatus> {
+        let slot = self.open_slot(id).ok_or(SendStatus::Unknown)?;
+        let mut topics = lock(&slot.topics);
+        let set = topics.get_or_insert_default();
+        if set.len() >= MAX_TOPICS && !set.contains(topic) {
+            return Err(SendStatus::Dropped);
+        }
+        Ok(set.insert(Arc::clone(topic)))
+    }
+
+    /// Takes a topic from what the socket subscribed to, with whether it was there.
+    pub(crate) fn unsubscribe(&self, id: SocketId, topic: &str) -> Result<bool, SendStatus> {
+        let slot = self.open_slot(id).ok_or(SendStatus::Unknown)?;
+        let mut topics = lock(&slot.topics);
+        let was = topics.as_mut().is_some_and(|set| set.remove(topic));
+        if topics.as_ref().is_some_and(|set| set.is_empty()) {
+            *topics = None;
+        }
+        Ok(was)
+    }
+
+    /// The socket has ended: what it subscribed to, for the last time.
+    pub(crate) fn take_topics(&self, id: SocketId) -> Option<Box<BTreeSet<Arc<str>>>> {
+        lock(&self.held(id)?.topics).take()
+    }
+
+    /// What an open socket subscribed to, sorted.
+    pub(crate) fn topics(&self, id: SocketId) -> Vec<Arc<str>> {
+        let Some(slot) = self.open_slot(id) else { return Vec::new() };
+        lock(&slot.topics).iter().flat_map(|set| set.iter().cloned()).collect()
+    }
+}
+
+/// Subtracts and gives what is left. Stops at 0: a slot that changed hands meanwhile counts anew from there.
+fn subtract(counter: &AtomicUsize, bytes: usize) -> usize {
+    counter
+        .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| Some(left.saturating_sub(bytes)))
+        .map_or(0, |before| before.saturating_sub(bytes))
+}
+
+/// 32 random bits of the system. A system without randomness gives a constant: a uuid is an address, not a secret.
+fn random() -> u32 {
+    getrandom::u32().unwrap_or(0x706f_636b)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_slot_is_used_again_only_after_its_close_was_delivered() {
+        let registry = Registry::new(1, 100);
+        let first = registry.open(0).unwrap();
+        assert!(registry.open(0).is_none(), "the only slot is taken");
+        assert!(registry.close(first.id));
+        assert!(registry.open(0).is_none(), "its Close is not delivered yet");
+        registry.release(first.id);
+        let second = registry.open(0).unwrap();
+        assert_eq!(first.id.slot, second.id.slot);
+        assert_eq!(registry.resolve(first), None, "the old name does not reach the new socket");
+        assert_eq!(registry.resolve(second), Some(second.id));
+    }
+
+    #[test]
+    fn a_guess_or_another_node_is_unknown() {
+        let registry = Registry::new(4, 100);
+        let uuid = registry.open(0).unwrap();
+        assert_eq!(registry.resolve(Uuid { random: uuid.random ^ 1, ..uuid }), None);
+        assert_eq!(registry.resolve(Uuid { node: uuid.node ^ 1, ..uuid }), None);
+        let beyond = SocketId { slot: u32::MAX, generation: 1 };
+        assert_eq!(registry.resolve(Uuid { id: beyond, ..uuid }), None);
+    }
+
+    #[test]
+    fn an_empty_queue_takes_any_message_a_full_one_drops_and_then_tells_of_room() {
+        let registry = Registry::new(4, 100);
+        let id = registry.open(0).unwrap().id;
+        assert_eq!(registry.reserve(id, 1000), SendStatus::Ok);
+        assert_eq!(registry.reserve(id, 1), SendStatus::Dropped);
+        assert_eq!(registry.buffered(id), 1000);
+        assert!(!registry.unreserve(id, 900), "100 left is more than half of the limit");
+        assert!(registry.unreserve(id, 60), "40 left: room again");
+        assert!(!registry.unreserve(id, 40), "told once");
+        assert_eq!(registry.buffered_total(), 0);
+    }
+
+    #[test]
+    fn a_closed_socket_takes_nothing_and_closes_once() {
+        let registry = Registry::new(4, 100);
+        let id = registry.open(0).unwrap().id;
+        assert_eq!(registry.len(), 1);
+        assert!(registry.close(id));
+        assert!(!registry.close(id));
+        assert_eq!(registry.reserve(id, 1), SendStatus::Unknown);
+        assert_eq!(registry.len(), 0);
+    }
+
+    #[test]
+    fn a_socket_has_at_most_max_topics_and_loses_them_with_its_slot() {
+        let registry = Registry::new(1, 100);
+        let uuid = registry.open(0).unwrap();
+        for n in 0..MAX_TOPICS {
+            assert_eq!(registry.subscribe(uuid.id, &Arc::from(n.to_string())), Ok(true));
+        }
+        assert_eq!(registry.subscribe(uuid.id, &Arc::from("0")), Ok(false));
+        assert_eq!(registry.subscribe(uuid.id, &Arc::from("one more")), Err(SendStatus::Dropped));
+        assert_eq!(registry.topics(uuid.id).len(), MAX_TOPICS);
+        registry.release(uuid.id);
+        let next = registry.open(0).unwrap();
+        assert!(registry.topics(next.id).is_empty());
+    }
+}

@@ -1,0 +1,267 @@
+//! A running server: starts the threads, is asked and told from any thread, and ends them.
+
+use std::{
+    fmt,
+    net::SocketAddr,
+    sync::{
+        Arc, Condvar, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+use tokio::sync::Notify;
+
+use crate::{
+    Config, Error, Host, Lane, Outbox, Pending, SocketId, Stats, Uuid, acceptor,
+    handshake::Guard,
+    mailbox::{Control, Item, Mailbox},
+    page::Page,
+    print::Printing,
+    registry::Registry,
+    shard,
+    stats::Counters,
+    sync::lock,
+};
+
+/// A server. Clones are handles to the same one; it runs until [`Server::shutdown`], whoever holds handles.
+///
+/// See the [crate's example](crate).
+#[derive(Clone, Debug)]
+pub struct Server {
+    pub(crate) shared: Arc<Shared>,
+}
+
+/// What the threads of a server share.
+pub(crate) struct Shared {
+    pub(crate) config: Config,
+    pub(crate) address: SocketAddr,
+    pub(crate) host: Box<dyn Host>,
+    pub(crate) registry: Registry,
+    pub(crate) mailboxes: Box<[Mailbox]>,
+    /// One for each shard, then one for all other threads.
+    counters: Box<[Counters]>,
+    /// TCP connections of each shard, sockets and requests alike: the acceptor picks the least.
+    pub(crate) load: Box<[AtomicUsize]>,
+    /// Bytes in the queues of all sockets that wait for the host.
+    pub(crate) inbound: AtomicUsize,
+    pub(crate) page: Page,
+    pub(crate) guard: Guard,
+    /// Tells the acceptor to stop.
+    pub(crate) stop: Notify,
+    started: Instant,
+    /// Threads that run. The last to end tells the host and the waiters.
+    running: Mutex<usize>,
+    stopped: Condvar,
+}
+
+impl fmt::Debug for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Server").field("address", &self.address).finish_non_exhaustive()
+    }
+}
+
+impl Shared {
+    pub(crate) fn counters(&self, shard: u8) -> &Counters {
+        &self.counters[usize::from(shard)]
+    }
+
+    /// For threads that are no shard.
+    pub(crate) fn caller_counters(&self) -> &Counters {
+        &self.counters[self.mailboxes.len()]
+    }
+
+    pub(crate) fn stats(&self) -> Stats {
+        let mut stats = Stats {
+            connections: self.registry.len() as u64,
+            buffered_bytes: self.registry.buffered_total() as u64,
+            waiting_bytes: self.inbound.load(Ordering::Relaxed) as u64,
+            threads: self.mailboxes.len() as u64,
+            uptime: self.started.elapsed().as_millis() as u64,
+            ..Stats::default()
+        };
+        for counters in &self.counters {
+            counters.add_to(&mut stats);
+        }
+        stats
+    }
+
+    /// Runs `body` on a thread of its own; the last thread to end ends the server.
+    fn spawn(
+        self: &Arc<Self>,
+        name: String,
+        body: impl FnOnce(&Arc<Self>) + Send + 'static,
+    ) -> Result<(), Error> {
+        /// Counts the thread as ended even if its body panics.
+        struct Running(Arc<Shared>);
+        impl Drop for Running {
+            fn drop(&mut self) {
+                let mut running = lock(&self.0.running);
+                *running -= 1;
+                if *running == 0 {
+                    self.0.host.stopped();
+                    self.0.stopped.notify_all();
+                }
+            }
+        }
+        *lock(&self.running) += 1;
+        let running = Running(Arc::clone(self));
+        thread::Builder::new()
+            .name(name)
+            .spawn(move || body(&running.0))
+            .map(drop)
+            .map_err(|source| Error::Thread { source })
+    }
+}
+
+impl Server {
+    /// Binds, starts the threads and returns: from here on clients are served.
+    ///
+    /// # Errors
+    /// Any [`Error`] of [`Config::validate`] and [`Config::bind`], [`Error::Template`], [`Error::Thread`].
+    pub fn start(config: Config, host: impl Host) -> Result<Self, Error> {
+        config.validate()?;
+        let page = Page::new(config.read_template()?);
+        let listener = config.bind()?;
+        let address = listener.local_addr().map_err(|source| Error::Bind {
+            address: ([0, 0, 0, 0], config.port).into(),
+            source,
+        })?;
+        let host: Box<dyn Host> =
+            if config.print { Box::new(Printing::new(host)?) } else { Box::new(host) };
+        let threads = config.threads;
+        let shared = Arc::new(Shared {
+            address,
+            host,
+            registry: Registry::new(config.max_connections, config.backpressure_limit),
+            mailboxes: (0..threads).map(|_| Mailbox::default()).collect(),
+            counters: (0..=threads).map(|_| Counters::default()).collect(),
+            load: (0..threads).map(|_| AtomicUsize::new(0)).collect(),
+            inbound: AtomicUsize::new(0),
+            page,
+            guard: Guard::new(address, &config.allowed_origins),
+            stop: Notify::new(),
+            started: Instant::now(),
+            running: Mutex::new(0),
+            stopped: Condvar::new(),
+            config,
+        });
+        let server = Self { shared: Arc::clone(&shared) };
+        shared.host.started(&server);
+        for index in 0..threads {
+            let index = index as u8;
+            shared
+                .spawn(format!("pocketsocket-io-{index}"), move |shared| shard::run(shared, index))
+                .inspect_err(|_| server.begin_shutdown(Duration::ZERO))?;
+        }
+        let acceptor = acceptor::Acceptor::new(listener)
+            .map_err(|source| Error::Thread { source })
+            .inspect_err(|_| server.begin_shutdown(Duration::ZERO))?;
+        shared
+            .spawn("pocketsocket-accept".to_owned(), move |shared| acceptor.run(shared))
+            .inspect_err(|_| server.begin_shutdown(Duration::ZERO))?;
+        log::info!("listening on {address} with {threads} I/O threads");
+        Ok(server)
+    }
+
+    /// Where the server listens, with the port that was picked for port 0.
+    #[must_use]
+    pub fn local_addr(&self) -> SocketAddr {
+        self.shared.address
+    }
+
+    /// The settings that the server runs with.
+    #[must_use]
+    pub fn config(&self) -> &Config {
+        &self.shared.config
+    }
+
+    /// A queue of commands for the calling thread.
+    #[must_use]
+    pub fn outbox(&self) -> Outbox {
+        Outbox::new(Arc::clone(&self.shared))
+    }
+
+    /// Which socket a uuid names; `None` if it is not an open one of this server.
+    #[must_use]
+    pub fn resolve(&self, uuid: Uuid) -> Option<SocketId> {
+        self.shared.registry.resolve(uuid)
+    }
+
+    /// The uuids of all open sockets.
+    #[must_use]
+    pub fn clients(&self) -> Vec<Uuid> {
+        self.shared.registry.uuids()
+    }
+
+    /// What a socket subscribed to, sorted; empty for a closed one.
+    #[must_use]
+    pub fn topics(&self, id: SocketId) -> Vec<Arc<str>> {
+        self.shared.registry.topics(id)
+    }
+
+    /// Bytes that wait to be sent to a socket, with 16 a message for its keep; 0 for a closed one.
+    #[must_use]
+    pub fn buffered_amount(&self, id: SocketId) -> usize {
+        self.shared.registry.buffered(id)
+    }
+
+    /// The server's figures.
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        self.shared.stats()
+    }
+
+    /// For hosts: a lane that answered [`Offer::Full`](crate::Offer::Full) takes events again.
+    pub fn room(&self, lane: Lane) {
+        for mailbox in &self.shared.mailboxes {
+            mailbox.room(lane);
+        }
+    }
+
+    /// For hosts: the sockets of `from` need another lane, which [`Host::assign`] gives. `returned` are events that the
+    /// lane had taken and not begun, by socket and in order.
+    pub fn rehome(&self, from: Lane, returned: Vec<(Uuid, Vec<Pending>)>) {
+        let mut by_shard: Vec<Vec<_>> = self.shared.mailboxes.iter().map(|_| Vec::new()).collect();
+        for (uuid, events) in returned {
+            let shard = usize::from(self.shared.registry.shard_of(uuid.id.slot));
+            by_shard[shard].push((uuid, events));
+        }
+        for (mailbox, returned) in self.shared.mailboxes.iter().zip(by_shard) {
+            mailbox.post(Item::Control(Control::Rehome { from, returned }));
+        }
+    }
+
+    /// For hosts: the Close of a socket was delivered.
+    pub fn release(&self, id: SocketId) {
+        self.shared.registry.release(id);
+    }
+
+    /// Stops accepting, sends every socket a Close with 1001, and cuts those that are left after `timeout`. Returns at
+    /// once; the host's [`Host::stopped`] tells of the end.
+    pub fn begin_shutdown(&self, timeout: Duration) {
+        self.shared.stop.notify_one();
+        for mailbox in &self.shared.mailboxes {
+            mailbox.post(Item::Control(Control::Shutdown { timeout }));
+        }
+    }
+
+    /// [`Server::begin_shutdown`], and waits for the end. Not to be called on the server's own threads.
+    pub fn shutdown(&self, timeout: Duration) {
+        self.begin_shutdown(timeout);
+        self.wait();
+    }
+
+    /// Waits until the server has stopped.
+    pub fn wait(&self) {
+        let mut running = lock(&self.shared.running);
+        while *running > 0 {
+            running = self
+                .shared
+                .stopped
+                .wait(running)
+                .unwrap_or_else(std::sync::PoisonError::into_inner);
+        }
+    }
+}

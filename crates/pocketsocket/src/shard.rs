@@ -1,0 +1,360 @@
+//! One I/O thread: its runtime, its sockets, and its mailbox.
+//!
+//! All of it runs on one thread, so the state is one `RefCell`: a task borrows it for the length of a poll and never
+//! across a wait. Nothing here blocks, and nothing here calls JavaScript.
+
+use std::{
+    cell::RefCell,
+    collections::VecDeque,
+    panic::{AssertUnwindSafe, catch_unwind},
+    rc::Rc,
+    sync::{Arc, atomic::Ordering},
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use tokio::{
+    runtime::{self, LocalOptions},
+    time::{MissedTickBehavior, interval},
+};
+
+use crate::{
+    CloseInfo, Error, Lane, Outbox, SendStatus, SocketId,
+    client::{Client, Outgoing},
+    http,
+    limits::ENTRY_BYTES,
+    mailbox::{Batch, Command, Control, Item, Receivers, SharedBytes},
+    server::Shared,
+    topics::Topics,
+};
+
+/// A shard as its tasks hold it.
+pub(crate) type ShardRef = Rc<RefCell<Shard>>;
+
+/// Payloads up to this are copied when they must wait: a small message would else keep its whole batch alive.
+const COPY_BELOW: usize = 4096;
+
+/// The state of one I/O thread.
+pub(crate) struct Shard {
+    pub(crate) index: u8,
+    pub(crate) shared: Arc<Shared>,
+    /// By slot.
+    pub(crate) clients: Vec<Option<Box<Client>>>,
+    /// Sockets with events that wait, by lane: each in turn gives one event to its lane.
+    pub(crate) rounds: Vec<VecDeque<u32>>,
+    /// Sockets that ended while no host had come, oldest first.
+    pub(crate) orphans: VecDeque<SocketId>,
+    topics: Topics,
+    /// For `broadcast`: the relay is a producer like any other.
+    pub(crate) relay: Outbox,
+    /// Entries in `clients`, ended ones included.
+    pub(crate) population: usize,
+    stopping: Option<Instant>,
+}
+
+/// Runs shard `index` until the server stops. A panic closes its sockets with 1011; the shard starts anew.
+pub(crate) fn run(shared: &Arc<Shared>, index: u8) {
+    loop {
+        let shard = Rc::new(RefCell::new(Shard::new(Arc::clone(shared), index)));
+        let outcome = catch_unwind(AssertUnwindSafe(|| {
+            let runtime = runtime::Builder::new_current_thread()
+                .enable_io()
+                .enable_time()
+                .build_local(LocalOptions::default());
+            match runtime {
+                Ok(runtime) => runtime.block_on(main(&shard)),
+                Err(source) => shared.host.error(&Error::Thread { source }),
+            }
+        }));
+        let Err(panic) = outcome else { return };
+        let message = panic
+            .downcast_ref::<&str>()
+            .map(|text| (*text).to_owned())
+            .or_else(|| panic.downcast_ref::<String>().cloned())
+            .unwrap_or_default();
+        let thread = format!("pocketsocket-io-{index}");
+        log::error!("{thread} panicked: {message}");
+        shared.host.error(&Error::Panicked { thread, message });
+        shard.borrow_mut().end_all(1011, "the server failed");
+        shared.load[usize::from(index)].store(0, Ordering::Relaxed);
+    }
+}
+
+/// The shard's own loop: the mailbox and the timers.
+async fn main(shard: &ShardRef) {
+    let shared = Arc::clone(&shard.borrow().shared);
+    let mailbox = &shared.mailboxes[usize::from(shard.borrow().index)];
+    let mut timer = interval(tick(&shared.config));
+    timer.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut items = Vec::new();
+    loop {
+        // An empty shard has nothing to time: the process sleeps.
+        let idle = shard.borrow().is_idle();
+        tokio::select! {
+            () = mailbox.woken() => {
+                let room = mailbox.drain(&mut items);
+                for item in items.drain(..) {
+                    match item {
+                        Item::Batch(batch) => shard.borrow_mut().execute(batch),
+                        Item::Control(control) => obey(shard, control),
+                    }
+                }
+                shard.borrow_mut().give_turns(room);
+            }
+            _ = timer.tick(), if !idle => shard.borrow_mut().check_timers(),
+        }
+        if shard.borrow_mut().has_stopped() {
+            return;
+        }
+        // One burst of a producer must not keep its items' memory.
+        if items.capacity() > 1024 {
+            items = Vec::new();
+        }
+    }
+}
+
+fn obey(shard: &ShardRef, control: Control) {
+    match control {
+        Control::Accept(stream, address) => {
+            // Registers with this thread's runtime; a socket that cannot be is closed by the drop.
+            match tokio::net::TcpStream::from_std(stream) {
+                Ok(stream) => {
+                    tokio::task::spawn_local(http::serve(Rc::clone(shard), stream, address));
+                }
+                Err(error) => {
+                    log::warn!("{address} cannot be served: {error}");
+                    shard.borrow().connection_ended();
+                }
+            }
+        }
+        Control::Rehome { from, returned } => shard.borrow_mut().rehome(from, returned),
+        Control::Shutdown { timeout } => shard.borrow_mut().shut_down(timeout),
+    }
+}
+
+/// How often the timers look: a quarter of the shortest timeout, within reason.
+fn tick(config: &crate::Config) -> Duration {
+    [config.idle_timeout, config.ping_interval, config.close_timeout]
+        .into_iter()
+        .filter(|timeout| !timeout.is_zero())
+        .min()
+        .map_or(Duration::from_secs(1), |shortest| shortest / 4)
+        .clamp(Duration::from_millis(10), Duration::from_secs(1))
+}
+
+impl Shard {
+    fn new(shared: Arc<Shared>, index: u8) -> Self {
+        Self {
+            index,
+            relay: Outbox::new(Arc::clone(&shared)),
+            shared,
+            clients: Vec::new(),
+            rounds: (0..Lane::MAX + 2).map(|_| VecDeque::new()).collect(),
+            orphans: VecDeque::new(),
+            topics: Topics::default(),
+            population: 0,
+            stopping: None,
+        }
+    }
+
+    /// The socket's place, if it is still this socket's.
+    pub(crate) fn client(&mut self, id: SocketId) -> Option<&mut Client> {
+        self.clients.get_mut(id.slot as usize)?.as_deref_mut().filter(|client| client.uuid.id == id)
+    }
+
+    /// Puts a client into its place.
+    pub(crate) fn insert(&mut self, client: Client) {
+        let slot = client.uuid.id.slot as usize;
+        if self.clients.len() <= slot {
+            self.clients.resize_with(slot + 1, || None);
+        }
+        self.clients[slot] = Some(Box::new(client));
+        self.population += 1;
+    }
+
+    /// A TCP connection of this shard is gone.
+    pub(crate) fn connection_ended(&self) {
+        let load = &self.shared.load[usize::from(self.index)];
+        // A panic sets the load to 0 before its tasks are counted out.
+        let _ = load.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| n.checked_sub(1));
+    }
+
+    fn is_idle(&self) -> bool {
+        self.population == 0 && self.stopping.is_none()
+    }
+
+    /// Does what one producer asked for, in order.
+    fn execute(&mut self, batch: Batch) {
+        let mut bytes = Bytes::from(batch.bytes);
+        for command in batch.commands {
+            match command {
+                Command::Send { id, kind, len } => {
+                    let payload = bytes.split_to(len as usize);
+                    self.enqueue(id, kind, payload);
+                }
+                Command::Share { to, kind, data, except } => self.fan_out(&to, kind, &data, except),
+                Command::Subscribe { id, topic, subscribe } => {
+                    if self.client(id).is_none_or(|client| client.ended) {
+                        continue;
+                    }
+                    if subscribe {
+                        self.topics.subscribe(id.slot, topic);
+                    } else {
+                        self.topics.unsubscribe(id.slot, &topic);
+                    }
+                }
+                Command::Close { id, code, reason } => {
+                    let deadline = Instant::now() + self.shared.config.close_timeout;
+                    if let Some(client) = self.client(id) {
+                        client.close(code, &reason, deadline);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Queues one message, which is reserved already.
+    pub(crate) fn enqueue(&mut self, id: SocketId, kind: crate::MessageKind, mut payload: Bytes) {
+        match self.client(id) {
+            Some(client) if !client.ended => {
+                if payload.len() <= COPY_BELOW && !client.out.is_empty() {
+                    payload = Bytes::copy_from_slice(&payload);
+                }
+                let wake = client.out.is_empty();
+                client.out.push_back(Outgoing { kind, bytes: payload });
+                if wake {
+                    client.wake();
+                }
+            }
+            // It ended after the message was taken.
+            _ => {
+                self.shared.registry.unreserve(id, payload.len() + ENTRY_BYTES);
+            }
+        }
+    }
+
+    /// Queues one message for many: the same bytes, counted for each.
+    fn fan_out(
+        &mut self,
+        to: &Receivers,
+        kind: crate::MessageKind,
+        data: &SharedBytes,
+        except: Option<SocketId>,
+    ) {
+        let cost = data.bytes.len() + ENTRY_BYTES;
+        let mut dropped = 0;
+        let clients = &mut self.clients;
+        let registry = &self.shared.registry;
+        let mut give = |client: &mut Client| {
+            let id = client.uuid.id;
+            if client.ended || Some(id) == except {
+                return;
+            }
+            match registry.reserve(id, cost) {
+                SendStatus::Ok => {
+                    let wake = client.out.is_empty();
+                    client.out.push_back(Outgoing { kind, bytes: data.bytes.clone() });
+                    if wake {
+                        client.wake();
+                    }
+                }
+                SendStatus::Dropped => dropped += 1,
+                SendStatus::Unknown => {}
+            }
+        };
+        match to {
+            Receivers::All => clients.iter_mut().flatten().for_each(|client| give(client)),
+            Receivers::Topic(topic) => {
+                for &slot in self.topics.members(topic) {
+                    if let Some(Some(client)) = clients.get_mut(slot as usize) {
+                        give(client);
+                    }
+                }
+            }
+        }
+        if dropped > 0 {
+            self.shared.counters(self.index).dropped.add(dropped);
+        }
+    }
+
+    /// Takes a socket that has ended out of the topics.
+    pub(crate) fn leave_topics(&mut self, id: SocketId) {
+        for topic in self.shared.registry.take_topics(id).into_iter().flat_map(|set| *set) {
+            self.topics.unsubscribe(id.slot, &topic);
+        }
+    }
+
+    /// One look at every socket. At 20,000 sockets and one look a second this is far cheaper than a timer for each.
+    fn check_timers(&mut self) {
+        let now = Instant::now();
+        let config = &self.shared.config;
+        let due = |since: Instant, after: Duration| {
+            !after.is_zero() && now.saturating_duration_since(since) >= after
+        };
+        for client in self.clients.iter_mut().flatten().filter(|client| !client.ended) {
+            if client.paused {
+                // It is we who do not read: its silence says nothing.
+                client.last_read = now;
+            } else if due(client.last_read, config.idle_timeout) {
+                if client.closing.is_none() {
+                    log::debug!("{} sent nothing for {:?}", client.uuid, config.idle_timeout);
+                    self.shared.counters(self.index).faults.add(1);
+                }
+                self.shared.registry.close(client.uuid.id);
+                client.close(1001, "idle timeout", now + config.close_timeout);
+            } else if due(client.last_read.max(client.last_ping), config.ping_interval) {
+                client.last_ping = now;
+                client.ping_due = true;
+                client.wake();
+            }
+            if client.closing.as_ref().is_some_and(|(_, deadline)| now >= *deadline) {
+                client.wake();
+            }
+        }
+    }
+
+    /// Closes every socket with 1001 and lets the loop end when all have.
+    fn shut_down(&mut self, timeout: Duration) {
+        let deadline = Instant::now() + timeout;
+        if self.stopping.is_some_and(|earlier| earlier <= deadline) {
+            return;
+        }
+        self.stopping = Some(deadline);
+        let deadline = deadline.min(Instant::now() + self.shared.config.close_timeout);
+        for client in self.clients.iter_mut().flatten().filter(|client| !client.ended) {
+            self.shared.registry.close(client.uuid.id);
+            client.close(1001, "server shutdown", deadline);
+        }
+    }
+
+    /// Whether a shutdown is complete, or out of time: then what is left is cut.
+    fn has_stopped(&mut self) -> bool {
+        match self.stopping {
+            None => false,
+            Some(_) if self.population == 0 => true,
+            Some(deadline) if Instant::now() >= deadline => {
+                self.end_all(1006, "");
+                true
+            }
+            Some(_) => false,
+        }
+    }
+
+    /// Whether new sockets are turned away.
+    pub(crate) fn is_stopping(&self) -> bool {
+        self.stopping.is_some()
+    }
+
+    /// Ends what is left and gives up what no host took.
+    fn end_all(&mut self, code: u16, reason: &str) {
+        for slot in 0..self.clients.len() {
+            let Some(client) = self.clients[slot].as_deref() else { continue };
+            let id = client.uuid.id;
+            if !client.ended {
+                let info = CloseInfo { code, reason: reason.to_owned(), was_clean: false };
+                self.end(id, info);
+            }
+            self.discard(id);
+        }
+    }
+}
