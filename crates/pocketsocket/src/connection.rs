@@ -27,7 +27,7 @@ use tokio_tungstenite::{
             CloseFrame, Role, WebSocketConfig,
             frame::{
                 Frame,
-                coding::{Control, Data, OpCode},
+                coding::{Data, OpCode},
             },
         },
     },
@@ -35,7 +35,7 @@ use tokio_tungstenite::{
 
 use crate::{
     CloseInfo, Config, MessageKind, Pending, Request, SendStatus, SocketId, Uuid,
-    client::{About, Client},
+    client::{About, Client, Outgoing},
     handshake::HELLO,
     limits::{ENGINE_BYTES, ENTRY_BYTES, TURN_BYTES, TURN_MESSAGES},
     mailbox::Receivers,
@@ -87,8 +87,15 @@ async fn run(shard: ShardRef, stream: TcpStream, early: Bytes, id: SocketId) {
     let engine =
         WebSocketStream::from_partially_read(stream, early.into(), Role::Server, Some(settings))
             .await;
-    let mut connection =
-        Connection { engine, id, in_engine: 0, dirty: false, maybe_more: true, closing: None };
+    let mut connection = Connection {
+        engine,
+        id,
+        in_engine: 0,
+        pongs: 0,
+        dirty: false,
+        maybe_more: true,
+        closing: None,
+    };
     let outcome = poll_fn(|cx| connection.poll(cx, &guard.shard)).await;
     {
         let mut state = guard.shard.borrow_mut();
@@ -135,6 +142,8 @@ struct Connection {
     id: SocketId,
     /// Reserved bytes that the engine holds.
     in_engine: usize,
+    /// Bytes of the engine's own answers to pings since the last flush.
+    pongs: usize,
     /// The engine holds something that is not flushed.
     dirty: bool,
     /// The engine may hold frames that were read together with others.
@@ -181,6 +190,7 @@ impl Connection {
                 Poll::Ready(Err(_)) => return Poll::Ready(self.broken()),
                 Poll::Ready(Ok(())) => {
                     self.dirty = false;
+                    self.pongs = 0;
                     let sent = std::mem::take(&mut self.in_engine);
                     if shard.shared.registry.unreserve(self.id, sent) {
                         shard.deliver(self.id, Pending::Drain);
@@ -204,8 +214,7 @@ impl Connection {
             bytes += message.bytes.len();
             self.in_engine += message.bytes.len() + ENTRY_BYTES;
             // As a frame: text was checked when it was taken.
-            let frame = Frame::message(message.bytes, opcode(message.kind), true);
-            self.give(Message::Frame(frame))?;
+            self.give(Message::Frame(frame(message)))?;
         }
         if messages > 0 {
             counters.messages_out.add(messages);
@@ -276,6 +285,10 @@ impl Connection {
         if self.closing.is_some() {
             return true;
         }
+        // A client that does not take the answers to its pings may not ask for more.
+        if self.pongs >= ENGINE_BYTES {
+            return false;
+        }
         let waiting = shard.shared.inbound.load(std::sync::atomic::Ordering::Relaxed);
         let Some(client) = shard.client(self.id) else { return false };
         let may = client.may_read(waiting);
@@ -318,7 +331,12 @@ impl Connection {
                 };
                 return Some(Outcome { info, linger: true });
             }
-            // Pings are answered by the engine; pongs have set `last_read`; data after our Close is ignored.
+            // Answered by the engine, which keeps what the system does not take: the flush is ours.
+            Message::Ping(data) => {
+                self.pongs += data.len() + ENTRY_BYTES;
+                self.dirty = true;
+            }
+            // Pongs have set `last_read`; data after our Close is ignored.
             _ => {}
         }
         None
@@ -369,12 +387,12 @@ impl Connection {
     }
 }
 
-fn opcode(kind: MessageKind) -> OpCode {
+fn frame(Outgoing { kind, bytes }: Outgoing) -> Frame {
     match kind {
-        MessageKind::Text => OpCode::Data(Data::Text),
-        MessageKind::Binary => OpCode::Data(Data::Binary),
-        MessageKind::Ping => OpCode::Control(Control::Ping),
-        MessageKind::Pong => OpCode::Control(Control::Pong),
+        MessageKind::Text => Frame::message(bytes, OpCode::Data(Data::Text), true),
+        MessageKind::Binary => Frame::message(bytes, OpCode::Data(Data::Binary), true),
+        MessageKind::Ping => Frame::ping(bytes),
+        MessageKind::Pong => Frame::pong(bytes),
     }
 }
 

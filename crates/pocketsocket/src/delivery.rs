@@ -152,6 +152,9 @@ impl Shard {
             return;
         };
         self.population -= 1;
+        if self.is_stopping() {
+            self.wake_loop();
+        }
         if client.lane.index().is_some() {
             self.shared.host.unassign(client.lane);
         }
@@ -173,6 +176,9 @@ impl Shard {
     /// Keeps a socket that ended before any host came, and lets the oldest of too many go.
     fn adopt_orphan(&mut self, id: SocketId) {
         self.orphans.push_back(id);
+        if self.is_stopping() {
+            self.wake_loop();
+        }
         if self.orphans.len() > ORPHANS {
             if let Some(oldest) = self.orphans.pop_front() {
                 self.discard(oldest);
@@ -202,6 +208,10 @@ impl Shard {
             self.shared.inbound.fetch_add(cost, Ordering::Relaxed);
         }
         self.rounds[usize::from(from.0)].clear();
+        if from == Lane::NONE {
+            // Those that get no host again are adopted again.
+            self.orphans.clear();
+        }
         for slot in 0..self.clients.len() {
             let Some(client) =
                 self.clients[slot].as_deref_mut().filter(|client| client.lane == from)
@@ -224,9 +234,6 @@ impl Shard {
             } else {
                 self.join_round(id);
             }
-        }
-        if from == Lane::NONE {
-            self.orphans.clear();
         }
         self.give_turns(u64::MAX);
     }

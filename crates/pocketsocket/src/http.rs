@@ -4,7 +4,12 @@
 //! upgrade; the socket goes on in a small one, with the bytes that came along with the request.
 
 use std::{
-    cell::RefCell, convert::Infallible, fmt::Write as _, future::ready, net::SocketAddr, rc::Rc,
+    cell::RefCell,
+    convert::Infallible,
+    fmt::Write as _,
+    future::{poll_fn, ready},
+    net::SocketAddr,
+    rc::Rc,
 };
 
 use bytes::Bytes;
@@ -13,8 +18,8 @@ use hyper::{
     Method, Request as HttpRequest, Response, StatusCode,
     body::Incoming,
     header::{
-        ALLOW, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderValue, REFERRER_POLICY,
-        X_CONTENT_TYPE_OPTIONS,
+        ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderValue,
+        REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
     },
     server::conn::http1,
     service::service_fn,
@@ -47,30 +52,34 @@ pub(crate) async fn serve(shard: ShardRef, stream: TcpStream, address: SocketAdd
     };
     let upgrade = Rc::new(RefCell::new(None));
     let service = service_fn(|request| {
-        let answer = answer(&shared, index, address, &request, &mut upgrade.borrow_mut());
+        let mut answer = answer(&shared, index, address, &request, &mut upgrade.borrow_mut());
         if answer.status().is_client_error() || answer.status().is_server_error() {
             shared.counters(index).refused.add(1);
         } else if answer.status() != StatusCode::SWITCHING_PROTOCOLS {
             shared.counters(index).pages.add(1);
         }
+        if answer.status() != StatusCode::SWITCHING_PROTOCOLS {
+            // One answer a connection: a page's connection that stays open would hold one of the sockets' places. Not
+            // by hyper's own setting, which would add "close" to the answer of a handshake too.
+            answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        }
         log::debug!("{address} {} {}: {}", request.method(), request.uri().path(), answer.status());
         ready(Ok::<_, Infallible>(answer))
     });
-    let connection = http1::Builder::new()
+    let mut connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(shared.config.handshake_timeout)
         .max_headers(MAX_HEADERS)
         .max_header_size(MAX_HEADER_BYTES)
         .max_buf_size(2 * MAX_HEADER_BYTES)
-        // One answer a connection: a page's connection that stays open would hold one of the sockets' places.
-        .keep_alive(false)
         .serve_connection(TokioIo::new(stream), service);
     // The header timeout bounds the reading; this bounds a client that does not take its answer.
-    let outcome = timeout(shared.config.handshake_timeout * 2, connection.without_shutdown()).await;
-    let upgrade = upgrade.take();
-    match (outcome, upgrade) {
-        (Ok(Ok(parts)), Some(upgrade)) => {
-            let stream = parts.io.into_inner();
+    let served = poll_fn(|cx| connection.poll_without_shutdown(cx));
+    let outcome = timeout(shared.config.handshake_timeout * 2, served).await;
+    let parts = connection.into_parts();
+    let stream = parts.io.into_inner();
+    match (outcome, upgrade.take()) {
+        (Ok(Ok(())), Some(upgrade)) => {
             connection::open(shard, stream, parts.read_buf, upgrade.uuid, upgrade.request);
         }
         (outcome, upgrade) => {
@@ -80,8 +89,14 @@ pub(crate) async fn serve(shard: ShardRef, stream: TcpStream, address: SocketAdd
             }
             shard.borrow().connection_ended();
             match outcome {
-                Ok(Ok(parts)) => linger(parts.io.into_inner(), &shared.config).await,
-                Ok(Err(error)) => log::debug!("{address} is no HTTP client: {error}"),
+                Ok(Ok(())) => linger(stream, &shared.config).await,
+                Ok(Err(error)) => {
+                    log::debug!("{address} is no HTTP client: {error}");
+                    // hyper has told it so, unless it said nothing for too long.
+                    if !error.is_timeout() {
+                        linger(stream, &shared.config).await;
+                    }
+                }
                 Err(_) => log::debug!("{address} did not take its answer in time"),
             }
         }

@@ -100,10 +100,16 @@ pub(crate) enum Item {
     Control(Control),
 }
 
+#[derive(Debug, Default)]
+struct Queue {
+    items: Vec<Item>,
+    closed: bool,
+}
+
 /// The way into one shard.
 #[derive(Debug, Default)]
 pub(crate) struct Mailbox {
-    items: Mutex<Vec<Item>>,
+    queue: Mutex<Queue>,
     /// Lanes that have room again, a bit each.
     room: AtomicU64,
     /// Whether the shard was woken and has not drained yet.
@@ -113,7 +119,12 @@ pub(crate) struct Mailbox {
 
 impl Mailbox {
     pub(crate) fn post(&self, item: Item) {
-        lock(&self.items).push(item);
+        let mut queue = lock(&self.queue);
+        if queue.closed {
+            return;
+        }
+        queue.items.push(item);
+        drop(queue);
         self.wake();
     }
 
@@ -123,7 +134,8 @@ impl Mailbox {
         self.wake();
     }
 
-    fn wake(&self) {
+    /// Wakes the shard's loop, which then looks at its own state too.
+    pub(crate) fn wake(&self) {
         if !self.scheduled.swap(true, Ordering::SeqCst) {
             self.notify.notify_one();
         }
@@ -138,7 +150,16 @@ impl Mailbox {
     pub(crate) fn drain(&self, into: &mut Vec<Item>) -> u64 {
         // Before the take: who posts after it wakes again.
         self.scheduled.store(false, Ordering::SeqCst);
-        std::mem::swap(&mut *lock(&self.items), into);
+        std::mem::swap(&mut lock(&self.queue).items, into);
         self.room.swap(0, Ordering::SeqCst)
+    }
+
+    /// The shard has ended: what is left is given up, and what comes is not kept.
+    pub(crate) fn close(&self) {
+        let mut queue = lock(&self.queue);
+        queue.closed = true;
+        let left = std::mem::take(&mut queue.items);
+        drop(queue);
+        drop(left);
     }
 }

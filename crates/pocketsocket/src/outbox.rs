@@ -103,12 +103,15 @@ impl Outbox {
         kind: MessageKind,
         data: &[u8],
     ) -> Result<SendStatus, InvalidMessage> {
-        self.send_with(id, kind, kind == MessageKind::Text, |bytes| bytes.extend_from_slice(data))
+        self.send_with(id, kind, |bytes| {
+            bytes.extend_from_slice(data);
+            kind == MessageKind::Text
+        })
     }
 
     /// Sends to one socket what `write` appends, so that the caller can write into place.
     ///
-    /// `check` asks for a check that text is UTF-8: without it the caller vouches for that.
+    /// `write` gives whether to check that the bytes are UTF-8: if it does not ask for that, it vouches for text.
     ///
     /// # Errors
     /// [`InvalidMessage`]: nothing was sent.
@@ -116,13 +119,12 @@ impl Outbox {
         &mut self,
         id: SocketId,
         kind: MessageKind,
-        check: bool,
-        write: impl FnOnce(&mut Vec<u8>),
+        write: impl FnOnce(&mut Vec<u8>) -> bool,
     ) -> Result<SendStatus, InvalidMessage> {
         let shard = usize::from(self.shared.registry.shard_of(id.slot));
         let Some(batch) = self.batches.get_mut(shard) else { return Ok(SendStatus::Unknown) };
         let start = batch.bytes.len();
-        write(&mut batch.bytes);
+        let check = write(&mut batch.bytes);
         let payload = &batch.bytes[start..];
         let cost = payload.len() + ENTRY_BYTES;
         // Checked on our own copy: the caller's bytes may change meanwhile.

@@ -151,6 +151,12 @@ impl Registry {
         (slot.random.load(Ordering::Relaxed) == uuid.random).then_some(uuid.id)
     }
 
+    /// The name of a slot's holder, open or closing.
+    pub(crate) fn uuid(&self, id: SocketId) -> Option<Uuid> {
+        let random = self.held(id)?.random.load(Ordering::Relaxed);
+        Some(Uuid { node: self.node, id, random })
+    }
+
     pub(crate) fn shard_of(&self, slot: u32) -> u8 {
         self.slot(slot).map_or(0, |slot| slot.shard.load(Ordering::Relaxed))
     }
@@ -193,13 +199,10 @@ impl Registry {
                 self.outbound.fetch_add(bytes, Ordering::Relaxed);
                 return SendStatus::Ok;
             }
-            // Marked before the count is taken back: then the shard that makes room sees the mark. If the room came in
-            // between, nobody would tell of it any more: the message is tried again instead.
+            // Marked before the count is taken back: whoever takes off what is left sees the mark. If nothing is left,
+            // nobody would tell of the room any more: the message is tried again instead.
             slot.dropped.store(true, Ordering::SeqCst);
-            let left = subtract(&slot.buffered, bytes);
-            let came_too_early =
-                left <= self.backpressure_limit / 2 && slot.dropped.swap(false, Ordering::SeqCst);
-            if !came_too_early {
+            if subtract(&slot.buffered, bytes) > 0 {
                 return SendStatus::Dropped;
             }
         }
@@ -325,6 +328,16 @@ mod tests {
         assert!(registry.unreserve(id, 60), "40 left: room again");
         assert!(!registry.unreserve(id, 40), "told once");
         assert_eq!(registry.buffered_total(), 0);
+    }
+
+    #[test]
+    fn a_message_that_does_not_fit_behind_a_small_one_is_dropped_at_once() {
+        let registry = Registry::new(4, 100);
+        let id = registry.open(0).unwrap().id;
+        assert_eq!(registry.reserve(id, 10), SendStatus::Ok);
+        assert_eq!(registry.reserve(id, 95), SendStatus::Dropped);
+        assert!(registry.unreserve(id, 10), "and told of when the small one has left");
+        assert_eq!(registry.reserve(id, 95), SendStatus::Ok);
     }
 
     #[test]

@@ -189,6 +189,12 @@ impl Server {
         self.shared.registry.resolve(uuid)
     }
 
+    /// The uuid of a socket whose Close was not delivered yet.
+    #[must_use]
+    pub fn uuid(&self, id: SocketId) -> Option<Uuid> {
+        self.shared.registry.uuid(id)
+    }
+
     /// The uuids of all open sockets.
     #[must_use]
     pub fn clients(&self) -> Vec<Uuid> {

@@ -15,7 +15,7 @@ use std::{
 use bytes::Bytes;
 use tokio::{
     runtime::{self, LocalOptions},
-    time::{MissedTickBehavior, interval},
+    time::{MissedTickBehavior, interval, sleep_until},
 };
 
 use crate::{
@@ -66,7 +66,10 @@ pub(crate) fn run(shared: &Arc<Shared>, index: u8) {
                 Err(source) => shared.host.error(&Error::Thread { source }),
             }
         }));
-        let Err(panic) = outcome else { return };
+        let Err(panic) = outcome else {
+            shared.mailboxes[usize::from(index)].close();
+            return;
+        };
         let message = panic
             .downcast_ref::<&str>()
             .map(|text| (*text).to_owned())
@@ -90,6 +93,7 @@ async fn main(shard: &ShardRef) {
     loop {
         // An empty shard has nothing to time: the process sleeps.
         let idle = shard.borrow().is_idle();
+        let stop_at = shard.borrow().stopping;
         tokio::select! {
             () = mailbox.woken() => {
                 let room = mailbox.drain(&mut items);
@@ -102,6 +106,7 @@ async fn main(shard: &ShardRef) {
                 shard.borrow_mut().give_turns(room);
             }
             _ = timer.tick(), if !idle => shard.borrow_mut().check_timers(),
+            () = sleep_until(stop_at.unwrap_or_else(Instant::now).into()), if stop_at.is_some() => {}
         }
         if shard.borrow_mut().has_stopped() {
             return;
@@ -170,6 +175,10 @@ impl Shard {
         }
         self.clients[slot] = Some(Box::new(client));
         self.population += 1;
+        if self.population == 1 {
+            // The loop sleeps without timers while there is nobody.
+            self.wake_loop();
+        }
     }
 
     /// A TCP connection of this shard is gone.
@@ -177,6 +186,11 @@ impl Shard {
         let load = &self.shared.load[usize::from(self.index)];
         // A panic sets the load to 0 before its tasks are counted out.
         let _ = load.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| n.checked_sub(1));
+    }
+
+    /// Has the shard's loop look at whether there is something to time, and whether a shutdown is complete.
+    pub(crate) fn wake_loop(&self) {
+        self.shared.mailboxes[usize::from(self.index)].wake();
     }
 
     fn is_idle(&self) -> bool {
@@ -332,7 +346,10 @@ impl Shard {
         match self.stopping {
             None => false,
             Some(_) if self.population == 0 => true,
-            Some(deadline) if Instant::now() >= deadline => {
+            // Sockets that ended while no host had come: nobody is there for their Close.
+            Some(deadline)
+                if self.population == self.orphans.len() || Instant::now() >= deadline =>
+            {
                 self.end_all(1006, "");
                 true
             }
@@ -351,7 +368,10 @@ impl Shard {
             let Some(client) = self.clients[slot].as_deref() else { continue };
             let id = client.uuid.id;
             if !client.ended {
-                let info = CloseInfo { code, reason: reason.to_owned(), was_clean: false };
+                let info = match &client.closing {
+                    Some((ours, _)) => ours.clone(),
+                    None => CloseInfo { code, reason: reason.to_owned(), was_clean: false },
+                };
                 self.end(id, info);
             }
             self.discard(id);

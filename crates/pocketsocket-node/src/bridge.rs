@@ -1,0 +1,173 @@
+//! What all JavaScript threads of the process share: the one server, and the table of inboxes through which it speaks.
+
+use std::{
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use pocketsocket::{Config, Error, Event, Host, Lane, Offer, Pending, Server, Uuid};
+
+use crate::inbox::{INBOXES, Slab, kind};
+
+/// The server of the process, if one runs.
+static SERVER: Mutex<Option<Server>> = Mutex::new(None);
+/// Counts the changes of `SERVER`: a thread looks there again only when it has changed.
+static EPOCH: AtomicU32 = AtomicU32::new(0);
+/// The last hook was taken away on purpose: events are discarded instead of kept.
+static DISCARD: AtomicBool = AtomicBool::new(false);
+/// Threads that have not handled the last event of a server that stopped.
+static UNFINISHED: AtomicUsize = AtomicUsize::new(0);
+
+fn server_slot() -> MutexGuard<'static, Option<Server>> {
+    SERVER.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The server of the process.
+pub fn server() -> Option<Server> {
+    server_slot().clone()
+}
+
+/// Changes whenever [`server`] does.
+pub fn epoch() -> u32 {
+    EPOCH.load(Ordering::Acquire)
+}
+
+/// Why a server is not started.
+pub enum StartError {
+    /// Another runs, with other settings, or is being shut down.
+    Running(Server),
+    /// It cannot start.
+    Failed(Error),
+}
+
+/// Starts the server of the process, or joins the one that runs with equal settings. Tells whether it was started.
+pub fn start(config: Config) -> Result<(Server, bool), StartError> {
+    let mut slot = server_slot();
+    if let Some(running) = &*slot {
+        let actual = Config { port: running.local_addr().port(), ..running.config().clone() };
+        if config == *running.config() || config == actual {
+            return Ok((running.clone(), false));
+        }
+        return Err(StartError::Running(running.clone()));
+    }
+    let relays = config.broadcast;
+    let server = Server::start(config, JsHost { relays }).map_err(StartError::Failed)?;
+    *slot = Some(server.clone());
+    EPOCH.fetch_add(1, Ordering::AcqRel);
+    Ok((server, true))
+}
+
+/// The host: lanes are inboxes.
+struct JsHost {
+    /// `broadcast`: the sockets are served without a hook too, so nothing may wait for one.
+    relays: bool,
+}
+
+impl Host for JsHost {
+    fn assign(&self) -> Lane {
+        let least = (0..INBOXES.len())
+            .filter(|&lane| INBOXES[lane].is_hooked())
+            .min_by_key(|&lane| INBOXES[lane].sockets.load(Ordering::Relaxed));
+        match least {
+            Some(lane) => {
+                INBOXES[lane].sockets.fetch_add(1, Ordering::Relaxed);
+                Lane::host(lane)
+            }
+            None if self.relays || DISCARD.load(Ordering::Acquire) => Lane::DISCARD,
+            None => Lane::NONE,
+        }
+    }
+
+    fn unassign(&self, lane: Lane) {
+        if let Some(index) = lane.index() {
+            let sockets = &INBOXES[index].sockets;
+            // A hook that left has set it to 0 already.
+            let _ = sockets.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| n.checked_sub(1));
+        }
+    }
+
+    fn offer(&self, lane: Lane, event: &Event<'_>) -> Offer {
+        lane.index().map_or(Offer::Gone, |index| INBOXES[index].offer(event))
+    }
+
+    fn error(&self, error: &Error) {
+        for inbox in &INBOXES {
+            inbox.error(error);
+        }
+    }
+
+    fn stopped(&self) {
+        *server_slot() = None;
+        EPOCH.fetch_add(1, Ordering::AcqRel);
+        // One more than the threads, so that none of them can finish before all were told.
+        UNFINISHED.fetch_add(1, Ordering::SeqCst);
+        for inbox in &INBOXES {
+            UNFINISHED.fetch_add(1, Ordering::SeqCst);
+            if !inbox.notify(kind::STOPPED) {
+                UNFINISHED.fetch_sub(1, Ordering::SeqCst);
+            }
+        }
+        finish_one();
+    }
+}
+
+/// A thread has handled the last event of the server that stopped. The last one tells all.
+pub fn finish_one() {
+    if UNFINISHED.fetch_sub(1, Ordering::SeqCst) == 1 {
+        for inbox in &INBOXES {
+            inbox.notify(kind::FINISHED);
+        }
+    }
+}
+
+/// The thread of `lane` has its first hook: sockets that waited, or were discarded, come to it or to another.
+pub fn attach(lane: usize) {
+    DISCARD.store(false, Ordering::Release);
+    INBOXES[lane].set_hooked(true);
+    if let Some(server) = server() {
+        server.rehome(Lane::NONE, Vec::new());
+        server.rehome(Lane::DISCARD, Vec::new());
+    }
+}
+
+/// The thread of `lane` has no hook any more. `begun` are events that it swapped out and did not begin; they and what
+/// its inbox holds go to another hook. `on_purpose`: without another, they are discarded; else they wait.
+pub fn detach(lane: usize, mut waiting: Vec<(Uuid, Vec<Pending>)>, on_purpose: bool, rest: &Slab) {
+    INBOXES[lane].sockets.store(0, Ordering::Relaxed);
+    if on_purpose && !INBOXES.iter().any(crate::inbox::Inbox::is_hooked) {
+        DISCARD.store(true, Ordering::Release);
+    }
+    if let Some(server) = server() {
+        collect(&server, rest, 0, &mut waiting);
+        server.rehome(Lane::host(lane), waiting);
+    }
+}
+
+/// Adds the records of `slab` from `first` on to `waiting`, by socket and in order.
+pub fn collect(server: &Server, slab: &Slab, first: usize, waiting: &mut Vec<(Uuid, Vec<Pending>)>) {
+    let mut places: std::collections::HashMap<Uuid, usize> =
+        waiting.iter().enumerate().map(|(at, (uuid, _))| (*uuid, at)).collect();
+    for record in slab.records.iter().skip(first) {
+        let Some(event) = slab.event(record) else { continue };
+        let Some(uuid) = server.uuid(record.id) else { continue };
+        let at = *places.entry(uuid).or_insert_with(|| {
+            waiting.push((uuid, Vec::new()));
+            waiting.len() - 1
+        });
+        waiting[at].1.push(event);
+    }
+}
+
+/// The process ends: sockets get what was sent to them and a Close with 1001, as far as that goes in a moment.
+pub fn end_process() {
+    /// Long enough for clients that answer, too short to be noticed.
+    const GRACE: Duration = Duration::from_millis(100);
+    let running = server();
+    if let Some(server) = running {
+        DISCARD.store(true, Ordering::Release);
+        server.shutdown(GRACE);
+    }
+}

@@ -1,0 +1,278 @@
+//! The calls that are rare, by napi's macros. `index.ts` has checked the types of what users gave.
+
+use std::{path::PathBuf, time::Duration};
+
+use napi::{Env, JsValue, Unknown};
+use napi_derive::napi;
+use pocketsocket::{Config, Outbox, SendStatus, SocketId, Template, Uuid};
+
+use crate::{
+    bridge::{self, StartError},
+    instance::{self, Instance},
+};
+
+/// Settings of `runServer`; what is not given has the server's default.
+#[napi(object)]
+pub struct ServerSettings {
+    /// Where to listen.
+    pub address: String,
+    /// 0 picks a free one.
+    pub port: u32,
+    /// Bytes.
+    pub max_payload: Option<f64>,
+    /// Seconds.
+    pub idle_timeout: Option<f64>,
+    /// Seconds.
+    pub ping_interval: Option<f64>,
+    /// Milliseconds.
+    pub handshake_timeout: Option<f64>,
+    /// Milliseconds.
+    pub close_timeout: Option<f64>,
+    /// Bytes.
+    pub backpressure_limit: Option<f64>,
+    /// Sockets.
+    pub max_connections: Option<f64>,
+    /// I/O threads.
+    pub threads: Option<f64>,
+    /// A file.
+    pub template: Option<String>,
+    /// Relay in Rust.
+    pub broadcast: Option<bool>,
+    /// Print events.
+    pub print: Option<bool>,
+    /// Origins of browsers.
+    pub allowed_origins: Option<Vec<String>>,
+}
+
+/// What `runServer` came to: a server, or an error's code and message.
+#[napi(object)]
+#[derive(Default)]
+pub struct Started {
+    /// The IP address that it listens on.
+    pub address: String,
+    /// The port, as picked.
+    pub port: u32,
+    /// False if it ran already with equal settings.
+    pub started: bool,
+    /// Of an error.
+    pub code: Option<String>,
+    /// Of an error.
+    pub message: Option<String>,
+}
+
+fn config(settings: ServerSettings) -> Config {
+    let default = Config::default();
+    let count = |value: Option<f64>, default: usize| value.map_or(default, |value| value as usize);
+    let time = |value: Option<f64>, unit: f64, default: Duration| {
+        value.map_or(default, |value| Duration::from_millis((value * unit) as u64))
+    };
+    Config {
+        address: settings.address,
+        port: u16::try_from(settings.port).unwrap_or(0),
+        max_payload: count(settings.max_payload, default.max_payload),
+        idle_timeout: time(settings.idle_timeout, 1000.0, default.idle_timeout),
+        ping_interval: time(settings.ping_interval, 1000.0, default.ping_interval),
+        handshake_timeout: time(settings.handshake_timeout, 1.0, default.handshake_timeout),
+        close_timeout: time(settings.close_timeout, 1.0, default.close_timeout),
+        backpressure_limit: count(settings.backpressure_limit, default.backpressure_limit),
+        max_connections: count(settings.max_connections, default.max_connections),
+        threads: count(settings.threads, default.threads),
+        template: settings.template.map_or_else(find_template, |path| Template::File(path.into())),
+        broadcast: settings.broadcast.unwrap_or(default.broadcast),
+        print: settings.print.unwrap_or(default.print),
+        allowed_origins: settings.allowed_origins.unwrap_or(default.allowed_origins),
+    }
+}
+
+/// A user's `templates/index.html` takes the place of the built-in page.
+fn find_template() -> Template {
+    let path = PathBuf::from("templates/index.html");
+    if path.is_file() { Template::File(path) } else { Template::BuiltIn }
+}
+
+fn instance(env: &Env) -> napi::Result<&'static Instance> {
+    instance::of(env.raw()).ok_or_else(|| napi::Error::from_reason("the addon was not loaded here"))
+}
+
+/// Gives the calling thread its inbox; does nothing the second time. Gives an error's message.
+#[napi]
+pub fn attach(
+    env: Env,
+    pump: Unknown<'_>,
+    dispatch: Unknown<'_>,
+    meta: Unknown<'_>,
+    main: bool,
+) -> napi::Result<Option<String>> {
+    // SAFETY: index.ts gives two functions and a Uint32Array, live in this call.
+    let attached = unsafe { instance(&env)?.attach(pump.raw(), dispatch.raw(), meta.raw(), main) };
+    Ok(attached.err().map(str::to_owned))
+}
+
+/// The thread's hook came or went.
+#[napi]
+pub fn set_hooked(env: Env, hooked: bool) -> napi::Result<()> {
+    instance(&env)?.set_hooked(hooked);
+    Ok(())
+}
+
+/// Whether the thread is kept alive.
+#[napi]
+pub fn keep_alive(env: Env, keep: bool) -> napi::Result<()> {
+    instance(&env)?.keep_alive(keep);
+    Ok(())
+}
+
+/// Starts the server, or joins the one that runs.
+#[napi]
+pub fn run_server(settings: ServerSettings) -> Started {
+    match bridge::start(config(settings)) {
+        Ok((server, started)) => {
+            let address = server.local_addr();
+            Started {
+                address: address.ip().to_string(),
+                port: u32::from(address.port()),
+                started,
+                ..Started::default()
+            }
+        }
+        Err(StartError::Failed(error)) => Started {
+            code: Some(error.code().to_owned()),
+            message: Some(error.to_string()),
+            ..Started::default()
+        },
+        Err(StartError::Running(server)) => Started {
+            code: Some("ERR_SERVER_RUNNING".to_owned()),
+            message: Some(format!(
+                "a server runs in this process on {} with other settings: give equal ones to share it, or await \
+                 shutdownServer() first",
+                server.local_addr()
+            )),
+            ..Started::default()
+        },
+    }
+}
+
+/// Begins the shutdown. False if there is no server, and so nothing to wait for.
+#[napi]
+pub fn shutdown_server(env: Env, timeout_ms: f64) -> napi::Result<bool> {
+    instance(&env)?.flush();
+    let Some(server) = bridge::server() else { return Ok(false) };
+    server.begin_shutdown(Duration::from_millis(timeout_ms as u64));
+    Ok(true)
+}
+
+/// Whether a server runs.
+#[napi]
+pub fn is_running() -> bool {
+    bridge::server().is_some()
+}
+
+fn resolve(uuid: &str) -> Option<SocketId> {
+    let uuid: Uuid = uuid.parse().ok()?;
+    bridge::server()?.resolve(uuid)
+}
+
+fn command(
+    env: &Env,
+    uuid: &str,
+    body: impl FnOnce(&mut Outbox, SocketId) -> SendStatus,
+) -> napi::Result<u32> {
+    let instance = instance(env)?;
+    let status = resolve(uuid).and_then(|id| instance.with_outbox(|outbox| body(outbox, id)));
+    Ok(status.unwrap_or(SendStatus::Unknown) as u32)
+}
+
+/// Starts a closing handshake: 0, or 1 for a socket that is closed or never was.
+#[napi]
+pub fn close(env: Env, uuid: String, code: u32, reason: String) -> napi::Result<u32> {
+    command(&env, &uuid, |outbox, id| outbox.close(id, code as u16, &reason))
+}
+
+/// Adds a socket to a topic.
+#[napi]
+pub fn subscribe(env: Env, uuid: String, topic: String) -> napi::Result<u32> {
+    command(&env, &uuid, |outbox, id| outbox.subscribe(id, &topic))
+}
+
+/// Takes a socket from a topic.
+#[napi]
+pub fn unsubscribe(env: Env, uuid: String, topic: String) -> napi::Result<u32> {
+    command(&env, &uuid, |outbox, id| outbox.unsubscribe(id, &topic))
+}
+
+/// What a socket subscribed to.
+#[napi]
+pub fn topics(uuid: String) -> Vec<String> {
+    let (Some(server), Some(id)) = (bridge::server(), resolve(&uuid)) else { return Vec::new() };
+    server.topics(id).iter().map(ToString::to_string).collect()
+}
+
+/// The uuids of all open sockets.
+#[napi]
+pub fn clients() -> Vec<String> {
+    let uuids = bridge::server().map(|server| server.clients()).unwrap_or_default();
+    uuids.iter().map(ToString::to_string).collect()
+}
+
+/// Whether a socket is open.
+#[napi]
+pub fn has(uuid: String) -> bool {
+    resolve(&uuid).is_some()
+}
+
+/// Bytes that wait to be sent to a socket.
+#[napi]
+pub fn buffered_amount(uuid: String) -> f64 {
+    let amount = resolve(&uuid).and_then(|id| Some(bridge::server()?.buffered_amount(id)));
+    amount.unwrap_or(0) as f64
+}
+
+/// The server's figures; all 0 without one. Documented in `index.ts`.
+#[napi(object)]
+#[derive(Default)]
+#[allow(missing_docs)]
+pub struct ServerStats {
+    pub connections: f64,
+    pub buffered_bytes: f64,
+    pub waiting_bytes: f64,
+    pub threads: f64,
+    pub uptime: f64,
+    pub accepted: f64,
+    pub opened: f64,
+    pub closed: f64,
+    pub pages: f64,
+    pub refused: f64,
+    pub messages_in: f64,
+    pub bytes_in: f64,
+    pub messages_out: f64,
+    pub bytes_out: f64,
+    pub dropped: f64,
+    pub discarded: f64,
+    pub faults: f64,
+}
+
+/// See [`ServerStats`].
+#[napi]
+pub fn stats() -> ServerStats {
+    let Some(server) = bridge::server() else { return ServerStats::default() };
+    let stats = server.stats();
+    ServerStats {
+        connections: stats.connections as f64,
+        buffered_bytes: stats.buffered_bytes as f64,
+        waiting_bytes: stats.waiting_bytes as f64,
+        threads: stats.threads as f64,
+        uptime: stats.uptime as f64,
+        accepted: stats.accepted as f64,
+        opened: stats.opened as f64,
+        closed: stats.closed as f64,
+        pages: stats.pages as f64,
+        refused: stats.refused as f64,
+        messages_in: stats.messages_in as f64,
+        bytes_in: stats.bytes_in as f64,
+        messages_out: stats.messages_out as f64,
+        bytes_out: stats.bytes_out as f64,
+        dropped: stats.dropped as f64,
+        discarded: stats.discarded as f64,
+        faults: stats.faults as f64,
+    }
+}

@@ -1,0 +1,26 @@
+//! JavaScript <-> server, and nothing else.
+//!
+//! The way of an event: a shard offers it to the [`bridge`], which appends it to the [`inbox`] of the socket's JavaScript
+//! thread and rings its door-bell if nobody has. On that thread [`drain`] takes all there is and calls JavaScript with
+//! up to sixteen events a call. What JavaScript sends goes through [`send`] into the thread's outbox, which is handed to
+//! the shards once a batch. Rarely used calls are in [`calls`], by napi's macros; the hot ones are raw Node-API.
+
+mod bridge;
+mod calls;
+mod cli;
+mod drain;
+mod inbox;
+mod instance;
+mod js;
+mod send;
+mod text;
+
+use napi::{Env, bindgen_prelude::Object};
+use napi_derive::napi;
+
+/// Runs when a JavaScript thread loads the addon: once for the main thread, and once for each worker.
+#[napi(module_exports)]
+pub fn init(exports: Object<'_>, env: Env) -> napi::Result<()> {
+    pocketsocket::init_logging();
+    instance::create(env.raw(), exports)
+}

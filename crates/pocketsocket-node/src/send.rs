@@ -1,0 +1,184 @@
+//! The hot calls: from JavaScript into the thread's outbox, in one pass and without allocating.
+//!
+//! `index.ts` has checked kinds and types; what is found wrong here all the same is thrown, never trusted.
+
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    ptr,
+};
+
+use napi::sys::{napi_callback_info, napi_env, napi_value};
+use pocketsocket::{InvalidMessage, MessageKind, Outbox, SendStatus, SocketId, Uuid};
+
+use crate::{
+    bridge,
+    instance::{self, Instance},
+    js::{Call, Class, number, throw},
+};
+
+/// What a send came to, or what is wrong with it.
+enum Refused {
+    NotBytes,
+    NotAKind,
+    Invalid(InvalidMessage),
+}
+
+impl Refused {
+    fn throw(self, env: napi_env) -> napi_value {
+        match self {
+            Self::NotBytes => throw(
+                env,
+                Class::TypeError,
+                "ERR_INVALID_DATA",
+                "data must be a string, an ArrayBuffer, an ArrayBufferView or an event",
+            ),
+            Self::NotAKind => throw(
+                env,
+                Class::RangeError,
+                "ERR_INVALID_KIND",
+                "kind must be 1 (text), 2 (binary), 9 (ping) or 10 (pong)",
+            ),
+            Self::Invalid(error @ InvalidMessage::NotUtf8) => {
+                throw(env, Class::TypeError, "ERR_INVALID_UTF8", &error.to_string())
+            }
+            Self::Invalid(error) => {
+                throw(env, Class::RangeError, "ERR_MESSAGE_TOO_LONG", &error.to_string())
+            }
+        }
+    }
+}
+
+/// Runs a call's body, and turns its outcome into a value. A panic must not unwind into Node-API.
+fn answer(env: napi_env, body: impl FnOnce() -> Result<SendStatus, Refused>) -> napi_value {
+    match catch_unwind(AssertUnwindSafe(body)) {
+        Ok(Ok(status)) => number(env, status as u32),
+        Ok(Err(refused)) => refused.throw(env),
+        Err(_) => throw(env, Class::Error, "ERR_PANICKED", "the addon failed; please report this"),
+    }
+}
+
+/// Writes a data argument into place. Gives whether it was text, which is UTF-8 by construction.
+fn append<const N: usize>(call: &Call<N>, at: usize, bytes: &mut Vec<u8>) -> Option<bool> {
+    if call.append_utf8(at, bytes) {
+        return Some(true);
+    }
+    call.append_bytes(at, bytes).then_some(false)
+}
+
+fn to_one<const N: usize>(
+    instance: &Instance,
+    call: &Call<N>,
+    id: SocketId,
+    kind: u32,
+    at: usize,
+) -> Result<SendStatus, Refused> {
+    let kind = message_kind(kind)?;
+    let sent = instance.with_outbox(|outbox| {
+        let mut form = None;
+        let check = kind == MessageKind::Text;
+        // A string needs no check: V8 has just encoded it.
+        let write = |bytes: &mut Vec<u8>| {
+            form = append(call, at, bytes);
+            check && form == Some(false)
+        };
+        let status = outbox.send_with(id, kind, write);
+        if form.is_none() { Err(Refused::NotBytes) } else { status.map_err(Refused::Invalid) }
+    });
+    sent.unwrap_or(Ok(SendStatus::Unknown))
+}
+
+fn message_kind(kind: u32) -> Result<MessageKind, Refused> {
+    u8::try_from(kind).ok().and_then(MessageKind::from_opcode).ok_or(Refused::NotAKind)
+}
+
+/// Reads a uuid argument; `None` if it names no open socket of this process.
+pub fn resolve<const N: usize>(call: &Call<N>, at: usize) -> Option<SocketId> {
+    // One byte more than a uuid, to see that it is no longer, and the NUL.
+    let mut text = [0; 38];
+    let len = call.latin1(at, &mut text)?;
+    let uuid = Uuid::parse(&text[..len]).ok()?;
+    bridge::server()?.resolve(uuid)
+}
+
+/// `send(slot, generation, kind, data)`: to the socket whose event is being handled.
+pub unsafe extern "C" fn send(env: napi_env, info: napi_callback_info) -> napi_value {
+    // SAFETY: values of the running callback; the data is the instance.
+    let (call, instance) = unsafe { open::<4>(env, info) };
+    let id = SocketId { slot: call.u32(0), generation: call.u32(1) };
+    answer(env, || to_one(instance, &call, id, call.u32(2), 3))
+}
+
+/// `sendTo(uuid, kind, data)`: to any socket.
+pub unsafe extern "C" fn send_to(env: napi_env, info: napi_callback_info) -> napi_value {
+    // SAFETY: as in `send`.
+    let (call, instance) = unsafe { open::<3>(env, info) };
+    answer(env, || {
+        // An unknown socket's message is checked all the same: an argument is wrong or it is not.
+        let id = resolve(&call, 0).unwrap_or(SocketId { slot: u32::MAX, generation: 0 });
+        to_one(instance, &call, id, call.u32(1), 2)
+    })
+}
+
+/// `sendAll(kind, data, originUuid?)`.
+pub unsafe extern "C" fn send_all(env: napi_env, info: napi_callback_info) -> napi_value {
+    // SAFETY: as in `send`.
+    let (call, instance) = unsafe { open::<3>(env, info) };
+    answer(env, || {
+        let except = resolve(&call, 2);
+        to_many(instance, &call, 0, 1, |outbox, kind, data| outbox.send_all(kind, data, except))
+    })
+}
+
+/// `publish(topic, kind, data, originUuid?)`.
+pub unsafe extern "C" fn publish(env: napi_env, info: napi_callback_info) -> napi_value {
+    // SAFETY: as in `send`.
+    let (call, instance) = unsafe { open::<4>(env, info) };
+    answer(env, || {
+        let mut topic = Vec::new();
+        if !call.append_utf8(0, &mut topic) {
+            return Err(Refused::NotBytes);
+        }
+        let topic = String::from_utf8_lossy(&topic);
+        let except = resolve(&call, 3);
+        to_many(instance, &call, 1, 2, |outbox, kind, data| outbox.publish(&topic, kind, data, except))
+    })
+}
+
+fn to_many<const N: usize>(
+    instance: &Instance,
+    call: &Call<N>,
+    kind_at: usize,
+    data_at: usize,
+    share: impl FnOnce(&mut Outbox, MessageKind, &[u8]) -> Result<SendStatus, InvalidMessage>,
+) -> Result<SendStatus, Refused> {
+    let kind = message_kind(call.u32(kind_at))?;
+    let mut data = Vec::new();
+    append(call, data_at, &mut data).ok_or(Refused::NotBytes)?;
+    let shared = instance.with_outbox(|outbox| share(outbox, kind, &data));
+    // Without a server there is nobody to send to.
+    shared.unwrap_or(Ok(SendStatus::Ok)).map_err(Refused::Invalid)
+}
+
+/// `flush()`: hands what was sent to the shards.
+pub unsafe extern "C" fn flush(env: napi_env, info: napi_callback_info) -> napi_value {
+    // SAFETY: as in `send`.
+    let (_, instance) = unsafe { open::<0>(env, info) };
+    let _ = catch_unwind(AssertUnwindSafe(|| instance.flush()));
+    ptr::null_mut()
+}
+
+/// A call and the instance it is for.
+///
+/// # Safety
+/// Values of the running callback of a function that `instance::create` exported.
+unsafe fn open<const N: usize>(
+    env: napi_env,
+    info: napi_callback_info,
+) -> (Call<N>, &'static Instance) {
+    // SAFETY: the caller vouches for the values.
+    unsafe {
+        let call = Call::new(env, info);
+        let instance = instance::from_data(call.data);
+        (call, instance)
+    }
+}

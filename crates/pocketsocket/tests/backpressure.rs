@@ -1,0 +1,155 @@
+//! Clients that do not read: what waits for them is bounded, and the host is told once when there is room again.
+
+mod support;
+
+use std::time::Duration;
+
+use pocketsocket::{Config, MessageKind, Outbox, SendStatus, SocketId};
+use support::{Rig, Seen, client, config, raw, soon, until};
+use tokio::io::AsyncWriteExt;
+
+const LIMIT: usize = 256 * 1024;
+const PAYLOAD: [u8; 16 * 1024] = [7; 16 * 1024];
+
+fn small() -> Config {
+    Config { backpressure_limit: LIMIT, ..config() }
+}
+
+/// Sends until the client's and the system's buffers are full too: then no Drain follows. Gives how many were taken.
+async fn fill(rig: &mut Rig, outbox: &mut Outbox, id: SocketId) -> usize {
+    let mut taken = 0;
+    loop {
+        match outbox.send(id, MessageKind::Binary, &PAYLOAD).unwrap() {
+            SendStatus::Ok => taken += 1,
+            SendStatus::Unknown => panic!("the socket is open"),
+            SendStatus::Dropped => {
+                outbox.flush();
+                let stalled = Duration::from_millis(300);
+                match tokio::time::timeout(stalled, rig.next()).await {
+                    Ok(event) => assert_eq!(event.seen, Seen::Drain),
+                    Err(_) => return taken,
+                }
+            }
+        }
+    }
+}
+
+async fn read_frames(stream: &mut tokio::net::TcpStream, count: usize) {
+    for n in 0..count {
+        assert_eq!(raw::read_frame(stream).await, Some((0x82, PAYLOAD.to_vec())), "{n}");
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_does_not_read_is_dropped_for_and_told_of_once_when_it_reads_again() {
+    let mut rig = Rig::start(small());
+    let mut stream = raw::open_narrow(&rig.server).await;
+    let id = rig.next().await.id;
+    let mut outbox = rig.server.outbox();
+    let taken = fill(&mut rig, &mut outbox, id).await;
+    let buffered = rig.server.buffered_amount(id);
+    assert!(buffered > LIMIT / 2 && buffered <= LIMIT, "{buffered}");
+    let before = rig.server.stats().dropped;
+    for _ in 0..3 {
+        let status = outbox.send(id, MessageKind::Binary, &PAYLOAD);
+        assert_eq!(status, Ok(SendStatus::Dropped));
+    }
+    assert_eq!(rig.server.stats().dropped, before + 3);
+    assert_eq!(rig.server.stats().buffered_bytes, buffered as u64);
+
+    read_frames(&mut stream, taken).await;
+    assert_eq!(rig.next().await.seen, Seen::Drain);
+    until(|| rig.server.buffered_amount(id) == 0).await;
+    assert_eq!(rig.server.stats().buffered_bytes, 0);
+    assert_eq!(outbox.send(id, MessageKind::Binary, &PAYLOAD), Ok(SendStatus::Ok));
+    outbox.flush();
+    read_frames(&mut stream, 1).await;
+    stream.write_all(&raw::frame(0x81, b"last")).await.unwrap();
+    assert_eq!(rig.next().await.seen.text(), "last", "one Drain, not more");
+}
+
+#[tokio::test]
+async fn a_message_above_the_limit_is_taken_when_nothing_waits() {
+    let mut rig = Rig::start(small());
+    let (mut client, connect) = rig.connect().await;
+    let mut outbox = rig.server.outbox();
+    let large = vec![1; 4 * LIMIT];
+    assert_eq!(outbox.send(connect.id, MessageKind::Binary, &large), Ok(SendStatus::Ok));
+    outbox.flush();
+    assert_eq!(client::receive(&mut client).await.into_data(), large);
+}
+
+#[tokio::test]
+async fn a_client_that_does_not_read_hurts_nobody_else() {
+    let mut rig = Rig::start(Config { threads: 1, ..small() });
+    let _stalled = raw::open_narrow(&rig.server).await;
+    let id = rig.next().await.id;
+    let mut outbox = rig.server.outbox();
+    fill(&mut rig, &mut outbox, id).await;
+    let (mut other, connect) = rig.connect().await;
+    for n in 0..100 {
+        let text = n.to_string();
+        assert_eq!(outbox.send(connect.id, MessageKind::Text, text.as_bytes()), Ok(SendStatus::Ok));
+        outbox.flush();
+        assert_eq!(client::receive_text(&mut other).await, text);
+    }
+}
+
+#[tokio::test]
+async fn what_waited_for_a_client_that_is_cut_is_given_up() {
+    let close_timeout = Duration::from_millis(100);
+    let mut rig = Rig::start(Config { close_timeout, ..small() });
+    let _stalled = raw::open_narrow(&rig.server).await;
+    let id = rig.next().await.id;
+    let mut outbox = rig.server.outbox();
+    fill(&mut rig, &mut outbox, id).await;
+    assert_eq!(outbox.close(id, 4000, "too slow"), SendStatus::Ok);
+    let info = rig.next().await.seen.close();
+    assert_eq!((info.code, info.was_clean), (4000, false));
+    assert_eq!(rig.server.stats().buffered_bytes, 0);
+    assert_eq!(rig.server.buffered_amount(id), 0);
+}
+
+#[tokio::test]
+async fn a_broadcast_is_dropped_for_the_slow_and_reaches_the_others() {
+    let mut rig = Rig::start(small());
+    let _stalled = raw::open_narrow(&rig.server).await;
+    let slow = rig.next().await.id;
+    let mut outbox = rig.server.outbox();
+    fill(&mut rig, &mut outbox, slow).await;
+    let (mut other, _) = rig.connect().await;
+    let before = rig.server.stats().dropped;
+    for _ in 0..20 {
+        assert_eq!(outbox.send_all(MessageKind::Binary, &PAYLOAD, None), Ok(SendStatus::Ok));
+        outbox.flush();
+        assert_eq!(client::receive(&mut other).await.into_data(), &PAYLOAD[..]);
+    }
+    until(|| rig.server.stats().dropped >= before + 20 - 1).await;
+    assert!(rig.server.buffered_amount(slow) <= LIMIT);
+}
+
+#[tokio::test]
+async fn pings_whose_pongs_are_not_read_stop_the_reading_and_the_last_is_answered() {
+    let mut rig = Rig::start(small());
+    let mut stream = raw::open_narrow(&rig.server).await;
+    rig.next().await;
+    let mut pings = raw::frame(0x89, &[b'p'; 125]).repeat(400_000);
+    pings.extend(raw::frame(0x89, b"last"));
+    let written = raw::write_until_blocked(&mut stream, &pings).await;
+    assert!(written < pings.len(), "the server keeps on reading: its answers pile up");
+    let (mut reading, mut writing) = stream.into_split();
+    let rest = tokio::spawn(async move {
+        writing.write_all(&pings[written..]).await.unwrap();
+        writing
+    });
+    let mut tail = Vec::new();
+    let mut block = vec![0; 256 * 1024];
+    // One pong may answer many pings: only the last is sure.
+    while !tail.ends_with(b"\x8a\x04last") {
+        let len = soon(tokio::io::AsyncReadExt::read(&mut reading, &mut block)).await.unwrap();
+        assert!(len > 0);
+        tail.extend(&block[..len]);
+        tail.drain(..tail.len().saturating_sub(16));
+    }
+    soon(rest).await.unwrap();
+}

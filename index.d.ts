@@ -1,0 +1,459 @@
+/**
+ * WebSockets you do not manage: one hook, one call, and a server on its own threads does the rest.
+ *
+ * Every function is synchronous and may be called from any thread of the process. Wrong arguments throw an error with a
+ * stable `code`; the state of a socket never does: sending to a closed one gives a status.
+ *
+ * @example
+ * ```ts
+ * import pocketsocket from 'pocketsocket'
+ *
+ * pocketsocket.hook((uuid, eventType, event) => {
+ *   pocketsocket.send(uuid, eventType, event)
+ * })
+ * pocketsocket.runServer('127.0.0.1', 8090)
+ * ```
+ *
+ * @module
+ */
+/**
+ * What can happen to a socket. A message's event type is its kind, so an event can be sent on as it came.
+ *
+ * `Connect` comes first, `Close` last and exactly once, `Error` is the server's own.
+ */
+export declare const EventType: Readonly<{
+    /** A socket is open. */
+    readonly Connect: 0;
+    /** A text message came. */
+    readonly Text: 1;
+    /** A binary message came. */
+    readonly Binary: 2;
+    /** A socket has ended. */
+    readonly Close: 3;
+    /** Something went wrong in the server, with no single socket; goes to every hook. */
+    readonly Error: 4;
+    /** A socket that dropped messages has room again: half of `backpressureLimit` or less waits. */
+    readonly Drain: 5;
+}>;
+/** One of the values of {@link EventType:variable}. */
+export type EventType = (typeof EventType)[keyof typeof EventType];
+/** What can be sent: the opcodes of RFC 6455, section 11.8. */
+export declare const MessageKind: Readonly<{
+    /** UTF-8 text. */
+    readonly Text: 1;
+    /** Bytes. */
+    readonly Binary: 2;
+    /** A ping of up to 125 bytes. The server pings by itself; this is for a purpose of your own. */
+    readonly Ping: 9;
+    /** A pong of up to 125 bytes that nobody asked for. */
+    readonly Pong: 10;
+}>;
+/** One of the values of {@link MessageKind:variable}. */
+export type MessageKind = (typeof MessageKind)[keyof typeof MessageKind];
+/** What became of a message. */
+export declare const SendStatus: Readonly<{
+    /** Taken. It is lost only if the socket ends before it left. */
+    readonly Ok: 0;
+    /** The socket is closed, or never was. */
+    readonly Unknown: 1;
+    /** A limit was reached and the message dropped; a {@link EventType:variable}.Drain tells when there is room again. */
+    readonly Dropped: 2;
+    /** The kind is an event's but no message's, so nothing was sent: a hook may relay all that it gets. */
+    readonly NotAMessage: 3;
+}>;
+/** One of the values of {@link SendStatus:variable}. */
+export type SendStatus = (typeof SendStatus)[keyof typeof SendStatus];
+/** The request that opened a socket. */
+export interface Request {
+    /** Path and query, as sent. */
+    readonly url: string;
+    /** By name in lower case; what was repeated is joined as in `node:http`. */
+    readonly headers: Readonly<Record<string, string>>;
+    /** The client's IP address, without its port. */
+    readonly remoteAddress: string;
+    /** The subprotocol that was agreed on: the first one offered, else `''`. */
+    readonly protocol: string;
+}
+/** A socket is open. */
+export interface ConnectEvent {
+    readonly kind: typeof EventType.Connect;
+    readonly data: '';
+    readonly request: Request;
+    /** Another hook had this socket before, and has left it. Its `request.headers` are empty then. */
+    readonly resumed: boolean;
+}
+/** A text message. */
+export interface TextEvent {
+    readonly kind: typeof EventType.Text;
+    readonly data: string;
+}
+/** A binary message. */
+export interface BinaryEvent {
+    readonly kind: typeof EventType.Binary;
+    /** Yours to keep and to change. */
+    readonly data: Buffer;
+}
+/** A socket has ended. */
+export interface CloseEvent {
+    readonly kind: typeof EventType.Close;
+    readonly data: '';
+    /**
+     * RFC 6455 section 7.4: the client's code, or the one that the server sent (1001 idle or shutdown, 1002 protocol, 1007
+     * UTF-8, 1009 too big); 1005 for none, 1006 for a connection that broke.
+     */
+    readonly code: number;
+    /** At most 123 bytes. */
+    readonly reason: string;
+    /** The closing handshake was completed, both ways. */
+    readonly wasClean: boolean;
+}
+/** Something went wrong in the server, which goes on. */
+export interface ErrorEvent {
+    readonly kind: typeof EventType.Error;
+    readonly data: '';
+    /** With a stable code, such as `ERR_ACCEPT`. */
+    readonly error: Error & {
+        readonly code: string;
+    };
+}
+/** A socket that dropped messages has room again. */
+export interface DrainEvent {
+    readonly kind: typeof EventType.Drain;
+    readonly data: '';
+}
+/** What a hook gets. */
+export type Event = ConnectEvent | TextEvent | BinaryEvent | CloseEvent | ErrorEvent | DrainEvent;
+/**
+ * A hook's arguments: the socket, what happened, and the event. Checking `eventType` narrows `event`.
+ *
+ * The `uuid` of an {@link ErrorEvent} is `''`.
+ */
+export type HookArguments = {
+    [E in Event as E['kind']]: [uuid: string, eventType: E['kind'], event: E];
+}[Event['kind']];
+/** Gets every event. What it returns is ignored; what it throws becomes an uncaught exception and stops nothing. */
+export type Hook = (...args: HookArguments) => unknown;
+/** What can be sent: text, bytes, or an event as it came. Bytes are copied before the call returns. */
+export type Data = string | ArrayBuffer | SharedArrayBuffer | ArrayBufferView | Event;
+/** Options of {@link runServer}. What is out of range throws a `RangeError` with code `ERR_INVALID_OPTION`. */
+export interface ServerOptions {
+    /** An IP address, or a name that resolves to one. Default `127.0.0.1`: only this machine. */
+    address?: string;
+    /** TCP port, 0 to 65535; 0 picks a free one. Default 8090. */
+    port?: number;
+    /** Largest message from a client, bytes; a larger one closes its socket with 1009. 1 to 2^30, default 1 MiB. */
+    maxPayload?: number;
+    /** A socket from which nothing came for so many seconds is closed with 1001. 0 (never) to 86,400, default 75. */
+    idleTimeout?: number;
+    /** A socket from which nothing came for so many seconds is pinged. 0 (never) to 86,400, default 30. */
+    pingInterval?: number;
+    /** From connecting to the end of the request, milliseconds. 1 to 600,000, default 10,000. */
+    handshakeTimeout?: number;
+    /** A closing handshake, milliseconds; then the connection is cut. 1 to 600,000, default 5,000. */
+    closeTimeout?: number;
+    /** What may wait to be sent to one socket, bytes; more is dropped. 1 to 2^30, default 1 MiB. */
+    backpressureLimit?: number;
+    /** Sockets at once; more get 503. 1 to 4,194,303, default 90 % of the process's open-file limit. */
+    maxConnections?: number;
+    /** I/O threads. 1 to 64, default cores - 1, at least 1, at most 4. */
+    threads?: number;
+    /** An HTML file for browsers, read once. Default `templates/index.html` if there is one, else a built-in page. */
+    template?: string;
+    /** Relay each message to all sockets but its sender, in Rust; a hook gets the events all the same. Default false. */
+    broadcast?: boolean;
+    /** Write one line an event to standard output, control characters escaped. Default false. */
+    print?: boolean;
+    /**
+     * Origins of pages that may connect, such as `https://example.com`; `*` is any. Default: on a loopback address the
+     * pages of this machine, else those of the server's own host. Clients that are no browsers always may.
+     */
+    allowedOrigins?: string[];
+}
+/** Figures of the server, all 0 without one. Those without "now" count from the server's start. */
+export interface Stats {
+    /** Sockets that are open now. */
+    connections: number;
+    /** Bytes that wait to be sent now, with 16 a message for its keep. */
+    bufferedBytes: number;
+    /** Bytes that wait for hooks now, in the queues of sockets. */
+    waitingBytes: number;
+    /** I/O threads. */
+    threads: number;
+    /** Milliseconds since the start. */
+    uptime: number;
+    /** TCP connections accepted. */
+    accepted: number;
+    /** Sockets opened: handshakes that succeeded. */
+    opened: number;
+    /** Sockets that have ended. */
+    closed: number;
+    /** Pages and other HTTP answers served. */
+    pages: number;
+    /** Requests refused with a 4xx or 5xx. */
+    refused: number;
+    /** Messages received. */
+    messagesIn: number;
+    /** Bytes received in messages. */
+    bytesIn: number;
+    /** Messages sent, each receiver counted. */
+    messagesOut: number;
+    /** Bytes sent in messages. */
+    bytesOut: number;
+    /** Messages dropped because a send limit was reached. */
+    dropped: number;
+    /** Events for which no hook was there. */
+    discarded: number;
+    /** Sockets closed for a fault of their own: protocol, size, timeout. */
+    faults: number;
+}
+/**
+ * Sets this thread's hook, in place of the one before; `null` takes it away.
+ *
+ * Sockets that came before the first hook wait for it, within bounds. Without the last hook events are discarded and
+ * counted; a hook set later gets a Connect for every socket that is open. In a worker a hook keeps its thread alive.
+ *
+ * @throws TypeError `ERR_INVALID_HOOK` if it is neither a function nor null.
+ * @example
+ * ```ts
+ * hook((uuid, eventType, event) => {
+ *   if (eventType === EventType.Text) console.log(uuid, event.data.toUpperCase())
+ * })
+ * ```
+ */
+export declare function hook(fn: Hook | null): void;
+/**
+ * Sends a message to one socket. What is sent in one turn of the event loop leaves together, at its end or within 1 ms.
+ *
+ * @param kind one of {@link MessageKind:variable}; text may be given as bytes of UTF-8, and binary as a string.
+ * @throws TypeError `ERR_INVALID_DATA`, `ERR_INVALID_UUID`, or `ERR_INVALID_UTF8` for bytes sent as text.
+ * @throws RangeError `ERR_INVALID_KIND`, or `ERR_MESSAGE_TOO_LONG` for a ping or pong of over 125 bytes.
+ * @example
+ * ```ts
+ * if (send(uuid, MessageKind.Text, 'Howdy...') === SendStatus.Dropped) console.log('a slow reader')
+ * ```
+ */
+export declare function send(uuid: string, kind: number, data: Data): SendStatus;
+/**
+ * Sends a message to every socket but the origin. It is encoded once, and fanned out on the server's threads.
+ *
+ * @returns `Ok` also without receivers. A receiver that is behind misses it, is counted in {@link Stats.dropped} and gets a
+ * Drain event later. `Dropped` only if over 256 MiB wait to be sent in all.
+ * @throws as {@link send}.
+ * @example
+ * ```ts
+ * sendAll(event.kind, event.data, uuid)
+ * ```
+ */
+export declare function sendAll(kind: number, data: Data, originUuid?: string | null): SendStatus;
+/**
+ * Closes a socket: what was sent to it before goes out first, then a Close frame. Its Close event follows.
+ *
+ * @param code 1000-1003, 1007-1014 or 3000-4999. Default 1000.
+ * @param reason up to 123 bytes of UTF-8. Default `''`.
+ * @returns 0, or 1 for a socket that is closed or never was.
+ * @throws RangeError `ERR_INVALID_CLOSE` for another code, or a longer reason.
+ * @example
+ * ```ts
+ * closeRemoveClient(uuid, 4001, 'logged out')
+ * ```
+ */
+export declare function closeRemoveClient(uuid: string, code?: number, reason?: string): 0 | 1;
+/**
+ * Adds a socket to a topic. A socket leaves its topics when it ends.
+ *
+ * @param topic 1 to 256 bytes of UTF-8.
+ * @returns `Ok`, also if it was in it; `Unknown`; `Dropped` if it is in 256 topics already.
+ * @throws RangeError or TypeError `ERR_INVALID_TOPIC`.
+ * @example
+ * ```ts
+ * subscribe(uuid, 'news')
+ * publish('news', MessageKind.Text, 'It works', uuid)
+ * ```
+ */
+export declare function subscribe(uuid: string, topic: string): SendStatus;
+/**
+ * Takes a socket from a topic.
+ *
+ * @returns `Ok`, also if it was not in it; `Unknown`.
+ * @throws RangeError or TypeError `ERR_INVALID_TOPIC`.
+ * @example
+ * ```ts
+ * unsubscribe(uuid, 'news')
+ * ```
+ */
+export declare function unsubscribe(uuid: string, topic: string): SendStatus;
+/**
+ * Sends a message to every socket of a topic but the origin, as {@link sendAll} does to all.
+ *
+ * @throws as {@link send} and {@link subscribe}.
+ * @example
+ * ```ts
+ * publish('news', MessageKind.Text, 'to all who subscribed')
+ * ```
+ */
+export declare function publish(topic: string, kind: number, data: Data, originUuid?: string | null): SendStatus;
+/**
+ * What a socket subscribed to, sorted; empty for one that is closed.
+ *
+ * @example
+ * ```ts
+ * topics(uuid) // ['news']
+ * ```
+ */
+export declare function topics(uuid: string): string[];
+/**
+ * The uuids of all sockets that are open.
+ *
+ * @example
+ * ```ts
+ * for (const uuid of clients()) send(uuid, MessageKind.Text, 'hello')
+ * ```
+ */
+export declare function clients(): string[];
+/**
+ * Whether a socket is open.
+ *
+ * @example
+ * ```ts
+ * if (!has(uuid)) console.log('gone')
+ * ```
+ */
+export declare function has(uuid: string): boolean;
+/**
+ * Bytes that wait to be sent to a socket, with 16 a message for its keep; 0 for one that is closed.
+ *
+ * @example
+ * ```ts
+ * if (bufferedAmount(uuid) < 64 * 1024) send(uuid, MessageKind.Binary, frame)
+ * ```
+ */
+export declare function bufferedAmount(uuid: string): number;
+/**
+ * The server's figures, as a fresh object; all 0 without a server.
+ *
+ * @example
+ * ```ts
+ * stats().connections
+ * ```
+ */
+export declare function stats(): Stats;
+/** The server of this process. */
+export declare class Server {
+    /** The IP address that it listens on. */
+    readonly address: string;
+    /** The port, as picked for port 0. */
+    readonly port: number;
+    /** @internal */
+    constructor(address: string, port: number);
+    /** Where a browser finds it, such as `http://127.0.0.1:8090`; unspecified addresses are given as loopback. */
+    get url(): string;
+    /** As {@link stats}. */
+    stats(): Stats;
+    /** As {@link shutdownServer}. */
+    close(options?: {
+        timeout?: number;
+    }): Promise<void>;
+    /** The server keeps the calling thread alive, as it does from the start. */
+    ref(): this;
+    /** The server does not keep the calling thread alive: the process may end with sockets open. */
+    unref(): this;
+    /** As {@link shutdownServer}: `await using server = runServer()`. */
+    [Symbol.asyncDispose](): Promise<void>;
+}
+/**
+ * Starts the server of this process and returns once it accepts, in a few milliseconds.
+ *
+ * There is one server a process. A call with equal settings, from any thread, joins it; with others it throws. The server
+ * keeps the calling thread alive until it is shut down, or {@link Server.unref}.
+ *
+ * @param address default `127.0.0.1`: only this machine.
+ * @param port default 8090; 0 picks a free one.
+ * @throws Error `EADDRINUSE`, `EACCES`, `EADDRNOTAVAIL`, `ERR_INVALID_ADDRESS`, `ERR_TEMPLATE`, `ERR_SERVER_RUNNING`.
+ * @throws RangeError or TypeError `ERR_INVALID_OPTION`, which names the option, its value and what is allowed.
+ * @example
+ * ```ts
+ * const server = runServer('127.0.0.1', 0, { maxPayload: 64 * 1024 })
+ * console.log(server.url)
+ * ```
+ */
+export declare function runServer(address?: string, port?: number, options?: ServerOptions): Server;
+export declare function runServer(options: ServerOptions): Server;
+/**
+ * Starts the server as {@link runServer}, and settles when it has shut down: `await` it, and the module stands there as a
+ * blocking call would, while hooks, timers and signals go on.
+ *
+ * @returns rejects with what {@link runServer} throws.
+ * @example
+ * ```ts
+ * await runBlockingServer('127.0.0.1', 8090)
+ * ```
+ */
+export declare function runBlockingServer(address?: string, port?: number, options?: ServerOptions): Promise<void>;
+export declare function runBlockingServer(options: ServerOptions): Promise<void>;
+/**
+ * Shuts the server down: it stops accepting, sends every socket a Close with 1001, waits for their answers, and closes.
+ *
+ * @param options `timeout`: milliseconds until the sockets that are left are cut. Default 5,000.
+ * @returns resolves once the last Close event was delivered, or at the timeout; without a server, at once.
+ * @throws RangeError or TypeError `ERR_INVALID_OPTION`.
+ * @example
+ * ```ts
+ * process.once('SIGTERM', () => shutdownServer({ timeout: 2000 }))
+ * ```
+ */
+export declare function shutdownServer(options?: {
+    timeout?: number;
+}): Promise<void>;
+declare const pocketsocket: {
+    EventType: Readonly<{
+        /** A socket is open. */
+        readonly Connect: 0;
+        /** A text message came. */
+        readonly Text: 1;
+        /** A binary message came. */
+        readonly Binary: 2;
+        /** A socket has ended. */
+        readonly Close: 3;
+        /** Something went wrong in the server, with no single socket; goes to every hook. */
+        readonly Error: 4;
+        /** A socket that dropped messages has room again: half of `backpressureLimit` or less waits. */
+        readonly Drain: 5;
+    }>;
+    MessageKind: Readonly<{
+        /** UTF-8 text. */
+        readonly Text: 1;
+        /** Bytes. */
+        readonly Binary: 2;
+        /** A ping of up to 125 bytes. The server pings by itself; this is for a purpose of your own. */
+        readonly Ping: 9;
+        /** A pong of up to 125 bytes that nobody asked for. */
+        readonly Pong: 10;
+    }>;
+    SendStatus: Readonly<{
+        /** Taken. It is lost only if the socket ends before it left. */
+        readonly Ok: 0;
+        /** The socket is closed, or never was. */
+        readonly Unknown: 1;
+        /** A limit was reached and the message dropped; a {@link EventType:variable}.Drain tells when there is room again. */
+        readonly Dropped: 2;
+        /** The kind is an event's but no message's, so nothing was sent: a hook may relay all that it gets. */
+        readonly NotAMessage: 3;
+    }>;
+    Server: typeof Server;
+    hook: typeof hook;
+    send: typeof send;
+    sendAll: typeof sendAll;
+    closeRemoveClient: typeof closeRemoveClient;
+    subscribe: typeof subscribe;
+    unsubscribe: typeof unsubscribe;
+    publish: typeof publish;
+    topics: typeof topics;
+    clients: typeof clients;
+    has: typeof has;
+    bufferedAmount: typeof bufferedAmount;
+    stats: typeof stats;
+    runServer: typeof runServer;
+    runBlockingServer: typeof runBlockingServer;
+    shutdownServer: typeof shutdownServer;
+};
+export default pocketsocket;

@@ -1,0 +1,161 @@
+// What users give, checked: each error has a stable code and says what is allowed.
+
+import type { Data, ServerOptions } from '../index.js'
+
+type ErrorClass = typeof Error | typeof TypeError | typeof RangeError
+
+/** An error with a stable code. */
+export function failure(type: ErrorClass, code: string, message: string): Error {
+  return Object.assign(new type(message), { code })
+}
+
+/** A value as an error message shows it: short, and on one line. */
+function shown(value: unknown): string {
+  if (typeof value === 'string') return `'${value.length > 40 ? `${value.slice(0, 40)}…` : value}'`
+  if (typeof value === 'function') return 'a function'
+  if (Array.isArray(value)) return 'an array'
+  if (typeof value === 'object' && value !== null) return 'an object'
+  return String(value)
+}
+
+function badOption(type: ErrorClass, name: string, value: unknown, allowed: string): Error {
+  return failure(type, 'ERR_INVALID_OPTION', `option '${name}' is ${shown(value)}: allowed is ${allowed}`)
+}
+
+/** Options that are whole numbers, with their units. Their ranges are the server's: it checks them. */
+const NUMBERS = {
+  maxPayload: 'bytes',
+  idleTimeout: 'seconds',
+  pingInterval: 'seconds',
+  handshakeTimeout: 'milliseconds',
+  closeTimeout: 'milliseconds',
+  backpressureLimit: 'bytes',
+  maxConnections: 'sockets',
+  threads: 'threads',
+} as const satisfies Partial<Record<keyof ServerOptions, string>>
+
+const FLAGS = ['broadcast', 'print'] as const satisfies (keyof ServerOptions)[]
+
+const KNOWN = new Set<string>(['address', 'port', 'template', 'allowedOrigins', ...FLAGS, ...Object.keys(NUMBERS)])
+
+/** Checks the options of `runServer`; gives a copy without what is undefined. */
+export function checkOptions(options: unknown): ServerOptions & { address: string; port: number } {
+  if (typeof options !== 'object' || options === null) {
+    throw failure(TypeError, 'ERR_INVALID_OPTION', `options are ${shown(options)}: allowed is an object`)
+  }
+  const given = Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined))
+  for (const name of Object.keys(given)) {
+    if (!KNOWN.has(name)) {
+      const known = [...KNOWN].join(', ')
+      throw failure(TypeError, 'ERR_INVALID_OPTION', `option '${name}' is unknown: known are ${known}`)
+    }
+  }
+  const { address = '127.0.0.1', port = 8090 } = given
+  if (typeof address !== 'string' || address === '') {
+    throw badOption(TypeError, 'address', address, 'an IP address, or a name that resolves to one')
+  }
+  if (!Number.isInteger(port) || (port as number) < 0 || (port as number) > 65535) {
+    const type = typeof port === 'number' ? RangeError : TypeError
+    throw badOption(type, 'port', port, '0 to 65535, where 0 picks a free one')
+  }
+  for (const [name, unit] of Object.entries(NUMBERS)) {
+    const value = given[name]
+    if (value === undefined) continue
+    if (typeof value !== 'number') throw badOption(TypeError, name, value, `a whole number (${unit})`)
+    if (!Number.isSafeInteger(value) || value < 0) {
+      throw badOption(RangeError, name, value, `a whole number (${unit})`)
+    }
+  }
+  for (const name of FLAGS) {
+    const value = given[name]
+    if (value !== undefined && typeof value !== 'boolean') throw badOption(TypeError, name, value, 'true or false')
+  }
+  if (given.template !== undefined && typeof given.template !== 'string') {
+    throw badOption(TypeError, 'template', given.template, "a file's path")
+  }
+  const origins = given.allowedOrigins
+  if (origins !== undefined && !(Array.isArray(origins) && origins.every((origin) => typeof origin === 'string'))) {
+    throw badOption(TypeError, 'allowedOrigins', origins, "an array of origins such as 'https://example.com'")
+  }
+  return { ...given, address, port: port as number }
+}
+
+/** Milliseconds that a caller waits: `shutdownServer`'s timeout. */
+export function checkTimeout(timeout: unknown): number {
+  if (typeof timeout !== 'number') throw badOption(TypeError, 'timeout', timeout, '0 to 2147483647 (milliseconds)')
+  if (!(timeout >= 0 && timeout <= 0x7fffffff)) {
+    throw badOption(RangeError, 'timeout', timeout, '0 to 2147483647 (milliseconds)')
+  }
+  return timeout
+}
+
+export function checkUuid(uuid: unknown): asserts uuid is string {
+  if (typeof uuid !== 'string') {
+    throw failure(TypeError, 'ERR_INVALID_UUID', `uuid is ${shown(uuid)}: it must be a string that a hook was given`)
+  }
+}
+
+export function checkTopic(topic: unknown): asserts topic is string {
+  if (typeof topic !== 'string') {
+    throw failure(TypeError, 'ERR_INVALID_TOPIC', `topic is ${shown(topic)}: it must be a string`)
+  }
+  const bytes = Buffer.byteLength(topic)
+  if (bytes < 1 || bytes > 256) {
+    throw failure(RangeError, 'ERR_INVALID_TOPIC', `topic has ${bytes} bytes: allowed are 1 to 256 bytes of UTF-8`)
+  }
+}
+
+/** Whether a kind can be sent; an event's kind that is no message is not, anything else throws. */
+export function isMessageKind(kind: unknown): boolean {
+  switch (kind) {
+    case 1:
+    case 2:
+    case 9:
+    case 10:
+      return true
+    case 0:
+    case 3:
+    case 4:
+    case 5:
+      return false
+    default: {
+      const allowed = '1 (text), 2 (binary), 9 (ping) or 10 (pong)'
+      const type = typeof kind === 'number' ? RangeError : TypeError
+      throw failure(type, 'ERR_INVALID_KIND', `kind is ${shown(kind)}: it must be ${allowed}`)
+    }
+  }
+}
+
+/** The bytes or the text of what is to be sent. */
+export function payloadOf(data: Data): string | Uint8Array {
+  if (typeof data === 'string' || data instanceof Uint8Array) return data
+  if (ArrayBuffer.isView(data)) return new Uint8Array(data.buffer, data.byteOffset, data.byteLength)
+  if (data instanceof ArrayBuffer || data instanceof SharedArrayBuffer) return new Uint8Array(data)
+  if (typeof data === 'object' && data !== null && 'kind' in data) {
+    const { data: inner } = data
+    if (typeof inner === 'string' || inner instanceof Uint8Array) return inner
+  }
+  throw failure(
+    TypeError,
+    'ERR_INVALID_DATA',
+    `data is ${shown(data)}: it must be a string, an ArrayBuffer, an ArrayBufferView or an event`,
+  )
+}
+
+/** RFC 6455 section 7.4: the codes that an endpoint may send. */
+export function checkClose(code: unknown, reason: unknown): void {
+  const allowed = '1000-1003, 1007-1014 or 3000-4999'
+  if (typeof code !== 'number')
+    throw failure(TypeError, 'ERR_INVALID_CLOSE', `code is ${shown(code)}: it must be a number`)
+  const valid =
+    Number.isInteger(code) &&
+    ((code >= 1000 && code <= 1003) || (code >= 1007 && code <= 1014) || (code >= 3000 && code <= 4999))
+  if (!valid) throw failure(RangeError, 'ERR_INVALID_CLOSE', `code is ${code}: allowed are ${allowed}`)
+  if (typeof reason !== 'string') {
+    throw failure(TypeError, 'ERR_INVALID_CLOSE', `reason is ${shown(reason)}: it must be a string`)
+  }
+  const bytes = Buffer.byteLength(reason)
+  if (bytes > 123) {
+    throw failure(RangeError, 'ERR_INVALID_CLOSE', `reason has ${bytes} bytes: allowed are up to 123 bytes of UTF-8`)
+  }
+}

@@ -1,0 +1,191 @@
+// From the addon to the hook: groups of events in, one call of the hook an event.
+//
+// The addon's door-bell calls `pump`, which lets the addon call `dispatch` with up to sixteen texts at a time. The rest of
+// an event is in `meta`, four numbers each: slot, generation, kind and flag, length or close code.
+
+import { isMainThread } from 'node:worker_threads'
+import type { Hook, Request } from '../index.js'
+import { binding } from './binding.js'
+import { failure } from './checks.js'
+
+const CONNECT = 0
+const TEXT = 1
+const BINARY = 2
+const CLOSE = 3
+const ERROR = 4
+/** Records of the addon itself, after the event types: this thread's last event was given, and then every thread's. */
+const STOPPED = 6
+
+const GROUP = 16
+const FIELDS = 4
+/** `meta[0]`: the event that was begun, which tells the addon where a thread ended in the middle. */
+const meta = new Uint32Array(1 + FIELDS * GROUP)
+
+/** uuids of this thread's sockets by slot, from their Connect to their Close. */
+const uuids: string[] = []
+
+/** Untyped inside: what is passed is built as the types say. */
+type AnyHook = (uuid: string, eventType: number, event: object) => unknown
+
+let hook: AnyHook | null = null
+let attached = false
+/** Inside of `drain`: what is sent leaves with the batch. */
+let dispatching = false
+let flushing = false
+const onFinished = new Set<() => void>()
+/** What keeps the thread alive: a server that it started, a shutdown that it awaits. */
+const keepers = new Set<string>()
+
+/** The socket whose event was given last: sending to it needs no look-up. */
+export const current = { uuid: '', slot: 0, generation: 0 }
+
+/** Connects this thread to the server, before the first call that needs events. */
+export function attach(): void {
+  if (attached) return
+  const problem = binding.attach(pump, dispatch, meta, isMainThread)
+  if (problem !== null) throw failure(Error, 'ERR_TOO_MANY_THREADS', problem)
+  attached = true
+}
+
+export function setHook(next: Hook | null): void {
+  attach()
+  hook = next as AnyHook | null
+  binding.setHooked(next !== null)
+  // On the main thread a hook without a server has nothing to wait for; a worker's is what the worker is for.
+  keep('hook', next !== null && !isMainThread)
+}
+
+/** Keeps the thread alive for a reason, or no longer. */
+export function keep(reason: string, wanted: boolean): void {
+  if (wanted) keepers.add(reason)
+  else keepers.delete(reason)
+  binding.keepAlive(keepers.size > 0)
+}
+
+/** Calls back once, when the server has stopped and every thread was given its last event. */
+export function whenFinished(callback: () => void): () => void {
+  onFinished.add(callback)
+  return () => onFinished.delete(callback)
+}
+
+/** What was sent outside of a hook leaves once the running code has ended: one flush for all of it. */
+export function flushSoon(): void {
+  if (dispatching || flushing) return
+  flushing = true
+  queueMicrotask(() => {
+    flushing = false
+    binding.flush()
+  })
+}
+
+function pump(): void {
+  // A turn that is under way goes on by itself.
+  if (dispatching) return
+  dispatching = true
+  let more: 0 | 1
+  try {
+    more = binding.drain()
+  } finally {
+    dispatching = false
+  }
+  if (more === 1) {
+    // Not at once: timers and the application's own I/O come first.
+    const next = setImmediate(pump)
+    if (keepers.size === 0) next.unref()
+  }
+}
+
+/** Gives a group of events to the hook. Nothing that a hook throws leaves this function. */
+function dispatch(count: number, ...texts: string[]): void {
+  for (let at = 0; at < count; at++) {
+    const field = 1 + at * FIELDS
+    const slot = meta[field] as number
+    const kindAndFlag = meta[field + 2] as number
+    const type = kindAndFlag & 0xff
+    if (type >= STOPPED) {
+      meta[0] = at
+      if (type > STOPPED) finish()
+      continue
+    }
+    // The hook has taken itself away: what it has not begun goes to others.
+    if (hook === null) return
+    meta[0] = at
+    let uuid = ''
+    let event: object
+    switch (type) {
+      case TEXT:
+        uuid = uuids[slot] as string
+        event = { kind: TEXT, data: texts[at] }
+        break
+      case BINARY: {
+        uuid = uuids[slot] as string
+        const data = Buffer.allocUnsafe(meta[field + 3] as number)
+        binding.take(at, data)
+        event = { kind: BINARY, data }
+        break
+      }
+      case CONNECT: {
+        const parts = (texts[at] as string).split('\n')
+        uuid = parts[0] as string
+        uuids[slot] = uuid
+        event = { kind: CONNECT, data: '', request: requestOf(parts), resumed: kindAndFlag >>> 8 === 1 }
+        break
+      }
+      case CLOSE:
+        uuid = uuids[slot] as string
+        uuids[slot] = ''
+        event = { kind: CLOSE, data: '', code: meta[field + 3], reason: texts[at], wasClean: kindAndFlag >>> 8 === 1 }
+        break
+      case ERROR:
+        event = { kind: ERROR, data: '', error: errorOf(texts[at] as string) }
+        break
+      default:
+        uuid = uuids[slot] as string
+        event = { kind: type, data: '' }
+    }
+    current.uuid = uuid
+    current.slot = slot
+    current.generation = meta[field + 1] as number
+    try {
+      hook(uuid, type, event)
+    } catch (error) {
+      surface(error)
+    }
+  }
+}
+
+/** Lets an error become an uncaught exception, outside of the batch: the other events are delivered all the same. */
+function surface(error: unknown): void {
+  setImmediate(() => {
+    throw error
+  })
+}
+
+/** The addon gives a request as one text: uuid, url, address, protocol, then names and values of headers in turn. */
+function requestOf(parts: string[]): Request {
+  // Without a prototype: a header's name may be anything.
+  const headers: Record<string, string> = Object.create(null)
+  for (let at = 4; at + 1 < parts.length; at += 2) {
+    const name = parts[at] as string
+    const value = parts[at + 1] as string
+    const before = headers[name]
+    // As in node:http: cookies are joined by a semicolon, what else is repeated by a comma.
+    headers[name] = before === undefined ? value : `${before}${name === 'cookie' ? '; ' : ', '}${value}`
+  }
+  return { url: parts[1] as string, headers, remoteAddress: parts[2] as string, protocol: parts[3] as string }
+}
+
+function errorOf(text: string): Error {
+  const end = text.indexOf('\n')
+  return failure(Error, text.slice(0, end), text.slice(end + 1))
+}
+
+function finish(): void {
+  current.uuid = ''
+  keepers.delete('server')
+  keepers.delete('hook')
+  const callbacks = [...onFinished]
+  onFinished.clear()
+  for (const callback of callbacks) callback()
+  binding.keepAlive(keepers.size > 0)
+}
