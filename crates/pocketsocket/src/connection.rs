@@ -162,11 +162,11 @@ impl Connection {
             Some(waker) => waker.clone_from(cx.waker()),
             none => *none = Some(cx.waker().clone()),
         }
-        if let Some((info, deadline)) = &client.closing {
-            if Instant::now() >= *deadline {
-                // Time is up: the connection is cut without the client's Close.
-                return Poll::Ready(Outcome { info: info.clone(), linger: false });
-            }
+        if let Some((info, deadline)) = &client.closing
+            && Instant::now() >= *deadline
+        {
+            // Time is up: the connection is cut without the client's Close.
+            return Poll::Ready(Outcome { info: info.clone(), linger: false });
         }
         if let Poll::Ready(outcome) = self.write(cx, shard) {
             return Poll::Ready(outcome);
@@ -350,7 +350,7 @@ impl Connection {
 
     fn relay(&self, shard: &mut Shard, kind: MessageKind, bytes: impl FnOnce() -> Bytes) {
         if shard.shared.config.broadcast {
-            shard.relay.share(Receivers::All, kind, bytes(), Some(self.id));
+            shard.relay.share(&Receivers::All, kind, bytes(), Some(self.id));
         }
     }
 

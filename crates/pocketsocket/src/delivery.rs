@@ -19,7 +19,7 @@ impl Shard {
         let is_message = matches!(event, Pending::Text(_) | Pending::Binary(_));
         // Who comes while others wait for room waits too: else a flood would keep its lane to itself.
         let may_pass = client.inbound.is_empty()
-            && !(is_message && !self.rounds[usize::from(lane.0)].is_empty());
+            && (!is_message || self.rounds[usize::from(lane.0)].is_empty());
         if !may_pass || !self.offer(id, &event) {
             self.wait(id, event);
         }
@@ -179,10 +179,10 @@ impl Shard {
         if self.is_stopping() {
             self.wake_loop();
         }
-        if self.orphans.len() > ORPHANS {
-            if let Some(oldest) = self.orphans.pop_front() {
-                self.discard(oldest);
-            }
+        if self.orphans.len() > ORPHANS
+            && let Some(oldest) = self.orphans.pop_front()
+        {
+            self.discard(oldest);
         }
     }
 

@@ -157,7 +157,7 @@ impl Outbox {
         except: Option<SocketId>,
     ) -> Result<SendStatus, InvalidMessage> {
         check_message(kind, data, kind == MessageKind::Text)?;
-        Ok(self.share(Receivers::All, kind, Bytes::copy_from_slice(data), except))
+        Ok(self.share(&Receivers::All, kind, Bytes::copy_from_slice(data), except))
     }
 
     /// Sends to every socket of a topic but `except`, as [`Outbox::send_all`].
@@ -173,13 +173,13 @@ impl Outbox {
     ) -> Result<SendStatus, InvalidMessage> {
         check_message(kind, data, kind == MessageKind::Text)?;
         let to = Receivers::Topic(Arc::from(topic));
-        Ok(self.share(to, kind, Bytes::copy_from_slice(data), except))
+        Ok(self.share(&to, kind, Bytes::copy_from_slice(data), except))
     }
 
     /// As [`Outbox::send_all`], for a payload that is checked and owned already.
     pub(crate) fn share(
         &mut self,
-        to: Receivers,
+        to: &Receivers,
         kind: MessageKind,
         bytes: Bytes,
         except: Option<SocketId>,
@@ -299,8 +299,15 @@ impl Drop for Outbox {
     }
 }
 
-/// Checks a payload; gives its length as frames and commands count it.
-fn check_message(kind: MessageKind, payload: &[u8], text: bool) -> Result<u32, InvalidMessage> {
+/// Checks a payload as a send does, whether there is a server or not; gives its length as frames and commands count it.
+///
+/// # Errors
+/// [`InvalidMessage`].
+pub fn check_message(
+    kind: MessageKind,
+    payload: &[u8],
+    text: bool,
+) -> Result<u32, InvalidMessage> {
     if kind.is_control() && payload.len() > 125 {
         return Err(InvalidMessage::ControlTooLong);
     }

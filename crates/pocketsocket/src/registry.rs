@@ -38,7 +38,7 @@ struct Slot {
     random: AtomicU32,
     /// Bytes reserved by senders and not yet given to the system.
     buffered: AtomicUsize,
-    topics: Mutex<Option<Box<BTreeSet<Arc<str>>>>>,
+    topics: Mutex<BTreeSet<Arc<str>>>,
 }
 
 /// All slots of a server.
@@ -137,7 +137,7 @@ impl Registry {
         let freed =
             slot.state.compare_exchange(CLOSING, FREE, Ordering::AcqRel, Ordering::Relaxed).is_ok();
         if freed {
-            *lock(&slot.topics) = None;
+            lock(&slot.topics).clear();
             lock(&self.free).released.push(id.slot);
         }
     }
@@ -187,8 +187,23 @@ impl Registry {
     ///
     /// An empty queue takes one message of any size: else a limit below a message's size would be a dead end.
     pub(crate) fn reserve(&self, id: SocketId, bytes: usize) -> SendStatus {
+        self.reserve_in(|| self.open_slot(id), id, bytes)
+    }
+
+    /// The same for the socket's own shard, which knows the order: a close that was asked for after the message was sent
+    /// does not stop it.
+    pub(crate) fn reserve_in_order(&self, id: SocketId, bytes: usize) -> SendStatus {
+        self.reserve_in(|| self.held(id), id, bytes)
+    }
+
+    fn reserve_in<'a>(
+        &self,
+        slot: impl Fn() -> Option<&'a Slot>,
+        id: SocketId,
+        bytes: usize,
+    ) -> SendStatus {
         loop {
-            let Some(slot) = self.open_slot(id) else { return SendStatus::Unknown };
+            let Some(slot) = slot() else { return SendStatus::Unknown };
             let before = slot.buffered.fetch_add(bytes, Ordering::SeqCst);
             if slot.generation.load(Ordering::Acquire) != id.generation {
                 // The slot changed hands between the check and the count.
@@ -247,33 +262,27 @@ impl Registry {
     pub(crate) fn subscribe(&self, id: SocketId, topic: &Arc<str>) -> Result<bool, SendStatus> {
         let slot = self.open_slot(id).ok_or(SendStatus::Unknown)?;
         let mut topics = lock(&slot.topics);
-        let set = topics.get_or_insert_default();
-        if set.len() >= MAX_TOPICS && !set.contains(topic) {
+        if topics.len() >= MAX_TOPICS && !topics.contains(topic) {
             return Err(SendStatus::Dropped);
         }
-        Ok(set.insert(Arc::clone(topic)))
+        Ok(topics.insert(Arc::clone(topic)))
     }
 
     /// Takes a topic from what the socket subscribed to, with whether it was there.
     pub(crate) fn unsubscribe(&self, id: SocketId, topic: &str) -> Result<bool, SendStatus> {
         let slot = self.open_slot(id).ok_or(SendStatus::Unknown)?;
-        let mut topics = lock(&slot.topics);
-        let was = topics.as_mut().is_some_and(|set| set.remove(topic));
-        if topics.as_ref().is_some_and(|set| set.is_empty()) {
-            *topics = None;
-        }
-        Ok(was)
+        Ok(lock(&slot.topics).remove(topic))
     }
 
     /// The socket has ended: what it subscribed to, for the last time.
-    pub(crate) fn take_topics(&self, id: SocketId) -> Option<Box<BTreeSet<Arc<str>>>> {
-        lock(&self.held(id)?.topics).take()
+    pub(crate) fn take_topics(&self, id: SocketId) -> BTreeSet<Arc<str>> {
+        self.held(id).map(|slot| std::mem::take(&mut *lock(&slot.topics))).unwrap_or_default()
     }
 
     /// What an open socket subscribed to, sorted.
     pub(crate) fn topics(&self, id: SocketId) -> Vec<Arc<str>> {
         let Some(slot) = self.open_slot(id) else { return Vec::new() };
-        lock(&slot.topics).iter().flat_map(|set| set.iter().cloned()).collect()
+        lock(&slot.topics).iter().cloned().collect()
     }
 }
 

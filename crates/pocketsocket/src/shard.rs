@@ -261,10 +261,10 @@ impl Shard {
         let registry = &self.shared.registry;
         let mut give = |client: &mut Client| {
             let id = client.uuid.id;
-            if client.ended || Some(id) == except {
+            if client.ended || client.closing.is_some() || Some(id) == except {
                 return;
             }
-            match registry.reserve(id, cost) {
+            match registry.reserve_in_order(id, cost) {
                 SendStatus::Ok => {
                     let wake = client.out.is_empty();
                     client.out.push_back(Outgoing { kind, bytes: data.bytes.clone() });
@@ -293,7 +293,7 @@ impl Shard {
 
     /// Takes a socket that has ended out of the topics.
     pub(crate) fn leave_topics(&mut self, id: SocketId) {
-        for topic in self.shared.registry.take_topics(id).into_iter().flat_map(|set| *set) {
+        for topic in self.shared.registry.take_topics(id) {
             self.topics.unsubscribe(id.slot, &topic);
         }
     }

@@ -1,5 +1,7 @@
 //! Each way a socket can end: Connect comes first, Close last and once, with the code that says why.
 
+#![allow(clippy::unwrap_used, clippy::panic)]
+
 mod support;
 
 use std::{sync::atomic::Ordering::SeqCst, time::Duration};

@@ -1,5 +1,7 @@
 //! The handshake: the answer that is exactly right, and the requests that must not get it.
 
+#![allow(clippy::unwrap_used, clippy::panic)]
+
 mod support;
 
 use std::time::{Duration, Instant};

@@ -1,5 +1,7 @@
 //! Messages there and back, whole and in order.
 
+#![allow(clippy::unwrap_used, clippy::panic)]
+
 mod support;
 
 use std::time::Duration;

@@ -1,5 +1,7 @@
 //! What browsers and monitors get over HTTP: the page, health and metrics, and never a file.
 
+#![allow(clippy::unwrap_used, clippy::panic)]
+
 mod support;
 
 use pocketsocket::{Config, Template};

@@ -1,5 +1,7 @@
 //! Pings, and the end of sockets that say nothing.
 
+#![allow(clippy::unwrap_used, clippy::panic)]
+
 mod support;
 
 use std::time::{Duration, Instant};
