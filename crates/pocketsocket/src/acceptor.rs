@@ -19,6 +19,9 @@ use crate::{
 /// kernel's backlog meanwhile.
 const BACK_OFF: Duration = Duration::from_millis(100);
 
+/// TCP connections that may be open beside `max_connections`: requests that are answered with a page, or with 503.
+const REQUESTS: usize = 64;
+
 /// A bound listener with the runtime that polls it.
 pub(crate) struct Acceptor {
     listener: StdListener,
@@ -75,6 +78,13 @@ async fn accept(listener: &TcpListener, shared: &Shared) {
                 continue;
             }
         };
+        // Requests that are under way take files too, beside the sockets that the registry counts.
+        let load: usize = shared.load.iter().map(|load| load.load(Ordering::Relaxed)).sum();
+        if load >= shared.config.max_connections.saturating_add(REQUESTS) {
+            shared.caller_counters().refused.add(1);
+            log::debug!("{address} was turned away: {load} connections are open");
+            continue;
+        }
         let least = (0..shared.load.len()).min_by_key(|&i| shared.load[i].load(Ordering::Relaxed));
         let shard = least.unwrap_or(0);
         shared.load[shard].fetch_add(1, Ordering::Relaxed);

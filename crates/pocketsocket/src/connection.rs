@@ -6,6 +6,7 @@
 
 use std::{
     future::poll_fn,
+    panic::{AssertUnwindSafe, catch_unwind},
     pin::Pin,
     task::{Context, Poll},
     time::Instant,
@@ -13,15 +14,11 @@ use std::{
 
 use bytes::Bytes;
 use futures_util::{Sink, Stream};
-use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
-    net::TcpStream,
-    time::timeout,
-};
+use tokio::{net::TcpStream, time::timeout};
 use tokio_tungstenite::{
     WebSocketStream,
     tungstenite::{
-        Error as WsError, Message, Utf8Bytes,
+        Error as WsError, Message,
         error::ProtocolError,
         protocol::{
             CloseFrame, Role, WebSocketConfig,
@@ -34,18 +31,19 @@ use tokio_tungstenite::{
 };
 
 use crate::{
-    CloseInfo, Config, MessageKind, Pending, Request, SendStatus, SocketId, Uuid,
+    CloseInfo, EventKind, MessageKind, Pending, Request, SendStatus, SocketId, Uuid,
     client::{About, Client, Outgoing},
     handshake::HELLO,
     limits::{ENGINE_BYTES, ENTRY_BYTES, TURN_BYTES, TURN_MESSAGES},
+    linger::linger,
     mailbox::Receivers,
     shard::{Shard, ShardRef},
 };
 
 /// A frame of a few hundred bytes is the rule; larger ones grow the buffer.
 const READ_BUFFER: usize = 4096;
-/// What a connection that is being closed may still send before it is cut.
-const LINGER_BYTES: usize = 256 * 1024;
+/// The longest reason of a Close frame, bytes: RFC 6455 section 5.5 less the code.
+const MAX_REASON: usize = 123;
 
 /// Makes a socket of an upgraded connection: tells the host, and starts its task.
 pub(crate) fn open(shard: ShardRef, stream: TcpStream, early: Bytes, uuid: Uuid, request: Request) {
@@ -121,12 +119,16 @@ struct EndGuard {
 impl Drop for EndGuard {
     fn drop(&mut self) {
         // A panic inside of a borrow has released it while unwinding.
-        if let Ok(mut shard) = self.shard.try_borrow_mut() {
-            let (code, reason) =
-                if std::thread::panicking() { (1011, "the server failed") } else { (1006, "") };
-            shard.end(self.id, CloseInfo { code, reason: reason.to_owned(), was_clean: false });
-            shard.connection_ended();
+        let Ok(mut shard) = self.shard.try_borrow_mut() else { return };
+        let (code, reason) =
+            if std::thread::panicking() { (1011, "the server failed") } else { (1006, "") };
+        let info = CloseInfo { code, reason: reason.to_owned(), was_clean: false };
+        // A host that panics again, now that the first panic unwinds, would end the process.
+        let told = catch_unwind(AssertUnwindSafe(|| shard.end(self.id, info)));
+        if told.is_err() {
+            log::error!("the host panicked at a Close");
         }
+        shard.connection_ended();
     }
 }
 
@@ -307,13 +309,12 @@ impl Connection {
                 let kind = MessageKind::Text;
                 self.count(shard, text.len());
                 self.relay(shard, kind, || Bytes::copy_from_slice(text.as_str().as_bytes()));
-                let text = Utf8Bytes::from(text.as_str());
-                shard.deliver(self.id, Pending::Text(text));
+                shard.deliver_message(self.id, EventKind::Text(text.as_str()));
             }
             Message::Binary(data) if self.closing.is_none() => {
                 self.count(shard, data.len());
                 self.relay(shard, MessageKind::Binary, || Bytes::copy_from_slice(&data));
-                shard.deliver(self.id, Pending::Binary(Bytes::copy_from_slice(&data)));
+                shard.deliver_message(self.id, EventKind::Binary(&data));
             }
             Message::Close(frame) => {
                 // The engine has queued its answer; what still waited to be sent is given up.
@@ -365,7 +366,9 @@ impl Connection {
         };
         shard.shared.counters(shard.index).faults.add(1);
         let mut reason = error.to_string();
-        reason.truncate(123);
+        while reason.len() > MAX_REASON {
+            reason.pop();
+        }
         let info = CloseInfo { code, reason, was_clean: false };
         // Already closing: its fault changes nothing about why.
         if let Some(ours) = self.closing.take() {
@@ -398,25 +401,4 @@ fn frame(Outgoing { kind, bytes }: Outgoing) -> Frame {
 
 fn close_frame(info: &CloseInfo) -> CloseFrame {
     CloseFrame { code: info.code.into(), reason: info.reason.as_str().into() }
-}
-
-/// Says that nothing more comes, and waits for the client to close: a TCP connection that is closed with bytes unread is
-/// reset, and what was sent last may be lost.
-pub(crate) async fn linger(mut stream: TcpStream, config: &Config) {
-    let wait = async {
-        poll_fn(|cx| Pin::new(&mut stream).poll_shutdown(cx)).await?;
-        let mut rest = LINGER_BYTES;
-        let mut sink = [0; 1024];
-        while rest > 0 {
-            let mut buffer = ReadBuf::new(&mut sink);
-            poll_fn(|cx| Pin::new(&mut stream).poll_read(cx, &mut buffer)).await?;
-            match buffer.filled().len() {
-                0 => break,
-                n => rest = rest.saturating_sub(n),
-            }
-        }
-        Ok::<(), std::io::Error>(())
-    };
-    // An error means that the connection is gone, which is what is waited for.
-    let _ = timeout(config.close_timeout, wait).await;
 }

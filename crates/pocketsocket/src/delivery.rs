@@ -4,8 +4,10 @@
 
 use std::sync::atomic::Ordering;
 
+use bytes::Bytes;
+
 use crate::{
-    CloseInfo, Event, Lane, Offer, Pending, SocketId, Uuid,
+    CloseInfo, Event, EventKind, Lane, Offer, Pending, SocketId, Uuid,
     client::{About, Client},
     limits::{INBOUND_BYTES, ORPHANS},
     shard::Shard,
@@ -15,23 +17,36 @@ impl Shard {
     /// Gives an event to the socket's lane, behind what waits of it.
     pub(crate) fn deliver(&mut self, id: SocketId, event: Pending) {
         let Some(client) = self.client(id) else { return };
-        let lane = client.lane;
-        let is_message = matches!(event, Pending::Text(_) | Pending::Binary(_));
-        // Who comes while others wait for room waits too: else a flood would keep its lane to itself.
-        let may_pass = client.inbound.is_empty()
-            && (!is_message || self.rounds[usize::from(lane.0)].is_empty());
-        if !may_pass || !self.offer(id, &event) {
+        if !client.inbound.is_empty() || !self.offer(id, event.kind()) {
             self.wait(id, event);
         }
     }
 
+    /// Gives a message to the socket's lane; it is copied only if it has to wait.
+    pub(crate) fn deliver_message(&mut self, id: SocketId, message: EventKind<'_>) {
+        let Some(client) = self.client(id) else { return };
+        // Who comes while others wait for room waits too: else a flood would keep its lane to itself.
+        let lane = usize::from(client.lane.0);
+        let may_pass = client.inbound.is_empty() && self.rounds[lane].is_empty();
+        if may_pass && self.offer(id, message) {
+            return;
+        }
+        match message {
+            EventKind::Text(text) => self.wait(id, Pending::Text(text.into())),
+            EventKind::Binary(bytes) => {
+                self.wait(id, Pending::Binary(Bytes::copy_from_slice(bytes)));
+            }
+            EventKind::Connect { .. } | EventKind::Close(_) | EventKind::Drain => {}
+        }
+    }
+
     /// Offers one event to the socket's lane; false if it has to wait.
-    fn offer(&mut self, id: SocketId, event: &Pending) -> bool {
+    fn offer(&mut self, id: SocketId, kind: EventKind<'_>) -> bool {
         let Some(client) = self.clients.get_mut(id.slot as usize).and_then(Option::as_deref_mut)
         else {
             return true;
         };
-        let told = Event { id, uuid: client.uuid, kind: event.kind() };
+        let told = Event { id, uuid: client.uuid, kind };
         let offer = match client.lane {
             Lane::NONE => return false,
             Lane::DISCARD => {
@@ -44,9 +59,9 @@ impl Shard {
         if matches!(offer, Offer::Full | Offer::Gone) {
             return false;
         }
-        match event {
-            Pending::Connect { .. } if client.lane != Lane::DISCARD => client.introduced = true,
-            Pending::Close(_) => {
+        match kind {
+            EventKind::Connect { .. } if client.lane != Lane::DISCARD => client.introduced = true,
+            EventKind::Close(_) => {
                 self.remove(id);
                 if offer == Offer::Taken {
                     self.shared.registry.release(id);
@@ -105,7 +120,7 @@ impl Shard {
             client.in_round = false;
             let id = client.uuid.id;
             let Some(event) = client.inbound.pop_front() else { continue };
-            if !self.offer(id, &event) {
+            if !self.offer(id, event.kind()) {
                 if let Some(client) = self.client(id) {
                     client.inbound.push_front(event);
                     client.in_round = true;
@@ -173,13 +188,32 @@ impl Shard {
         self.shared.registry.release(id);
     }
 
+    /// Gives up what waits of a socket that has ended, but for its Close: the host is told of that.
+    pub(crate) fn cut_short(&mut self, id: SocketId) {
+        let Some(client) = self.client(id) else { return };
+        let close = client.inbound.back().cloned();
+        if let (Some(close @ Pending::Close(_)), true) = (close, client.lane.index().is_some()) {
+            let messages = client.inbound.len() - 1;
+            let cost = std::mem::take(&mut client.inbound_cost);
+            client.inbound.clear();
+            self.shared.inbound.fetch_sub(cost, Ordering::Relaxed);
+            self.shared.counters(self.index).discarded.add(messages);
+            if self.offer(id, close.kind()) {
+                return;
+            }
+        }
+        self.discard(id);
+    }
+
     /// Keeps a socket that ended before any host came, and lets the oldest of too many go.
     fn adopt_orphan(&mut self, id: SocketId) {
         self.orphans.push_back(id);
         if self.is_stopping() {
             self.wake_loop();
         }
-        if self.orphans.len() > ORPHANS
+        // They hold slots: most of them must stay free for those who are alive.
+        let most = ORPHANS.min(self.shared.config.max_connections / 4);
+        if self.orphans.len() > most
             && let Some(oldest) = self.orphans.pop_front()
         {
             self.discard(oldest);

@@ -28,10 +28,10 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{net::TcpStream, time::timeout};
 
 use crate::{
-    Request, Uuid,
-    connection::{self, linger},
+    Request, Uuid, connection,
     handshake::{self, Refusal},
     limits::{MAX_HEADER_BYTES, MAX_HEADERS},
+    linger::linger,
     server::Shared,
     shard::ShardRef,
 };

@@ -45,6 +45,7 @@ mod host;
 mod http;
 mod id;
 mod limits;
+mod linger;
 mod logging;
 mod mailbox;
 mod outbox;

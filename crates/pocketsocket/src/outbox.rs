@@ -303,11 +303,7 @@ impl Drop for Outbox {
 ///
 /// # Errors
 /// [`InvalidMessage`].
-pub fn check_message(
-    kind: MessageKind,
-    payload: &[u8],
-    text: bool,
-) -> Result<u32, InvalidMessage> {
+pub fn check_message(kind: MessageKind, payload: &[u8], text: bool) -> Result<u32, InvalidMessage> {
     if kind.is_control() && payload.len() > 125 {
         return Err(InvalidMessage::ControlTooLong);
     }

@@ -11,6 +11,7 @@ use std::{
         mpsc::{SyncSender, sync_channel},
     },
     thread,
+    time::Duration,
 };
 
 use crate::{Error, Event, EventKind, Host, Lane, Offer, Server};
@@ -20,10 +21,20 @@ const LINES: usize = 1024;
 /// Characters of a message that are shown.
 const SHOWN: usize = 1000;
 
+/// How long the end of the server waits for a reader that takes its time.
+const LAST_LINES: Duration = Duration::from_secs(1);
+
+/// What the printing thread gets.
+enum Line {
+    Text(String),
+    /// All before it is to be written now; then this is told.
+    Flush(SyncSender<()>),
+}
+
 /// A host that prints what it passes on to another.
 pub struct Printing<H> {
     inner: H,
-    lines: SyncSender<String>,
+    lines: SyncSender<Line>,
     left_out: AtomicUsize,
 }
 
@@ -33,13 +44,22 @@ impl<H: Host> Printing<H> {
     /// # Errors
     /// [`Error::Thread`].
     pub fn new(inner: H) -> Result<Self, Error> {
-        let (lines, waiting) = sync_channel::<String>(LINES);
+        let (lines, waiting) = sync_channel(LINES);
         thread::Builder::new()
             .name("pocketsocket-print".to_owned())
             .spawn(move || {
                 for line in waiting {
+                    let written = match line {
+                        Line::Text(line) => std::io::stdout().write_all(line.as_bytes()),
+                        Line::Flush(done) => {
+                            let flushed = std::io::stdout().flush();
+                            // Nobody waits any more: the server has ended meanwhile.
+                            let _ = done.send(());
+                            flushed
+                        }
+                    };
                     // A closed standard output ends the printing, not the server.
-                    if std::io::stdout().write_all(line.as_bytes()).is_err() {
+                    if written.is_err() {
                         return;
                     }
                 }
@@ -54,7 +74,7 @@ impl<H: Host> Printing<H> {
         if left_out > 0 {
             line = format!("({left_out} events not shown)\n{line}");
         }
-        if self.lines.try_send(line).is_err() {
+        if self.lines.try_send(Line::Text(line)).is_err() {
             self.left_out.fetch_add(left_out + 1, Ordering::Relaxed);
         }
     }
@@ -93,6 +113,11 @@ impl<H: Host> Host for Printing<H> {
     }
 
     fn stopped(&self) {
+        let (done, wait) = sync_channel(1);
+        if self.lines.try_send(Line::Flush(done)).is_ok() {
+            // A reader that is paused does not hold the end up for ever.
+            let _ = wait.recv_timeout(LAST_LINES);
+        }
         self.inner.stopped();
     }
 }

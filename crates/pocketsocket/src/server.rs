@@ -2,10 +2,11 @@
 
 use std::{
     fmt,
-    net::SocketAddr,
+    net::{SocketAddr, TcpListener},
     sync::{
-        Arc, Condvar, Mutex,
+        Arc, Condvar, Mutex, PoisonError,
         atomic::{AtomicUsize, Ordering},
+        mpsc::sync_channel,
     },
     thread,
     time::{Duration, Instant},
@@ -51,9 +52,10 @@ pub(crate) struct Shared {
     /// Tells the acceptor to stop.
     pub(crate) stop: Notify,
     started: Instant,
-    /// Threads that run. The last to end tells the host and the waiters.
-    running: Mutex<usize>,
-    stopped: Condvar,
+    /// Threads that run. The last to end tells the host, and then the waiters.
+    running: AtomicUsize,
+    ended: Mutex<bool>,
+    waiters: Condvar,
 }
 
 impl fmt::Debug for Shared {
@@ -97,15 +99,14 @@ impl Shared {
         struct Running(Arc<Shared>);
         impl Drop for Running {
             fn drop(&mut self) {
-                let mut running = lock(&self.0.running);
-                *running -= 1;
-                if *running == 0 {
+                if self.0.running.fetch_sub(1, Ordering::AcqRel) == 1 {
                     self.0.host.stopped();
-                    self.0.stopped.notify_all();
+                    *lock(&self.0.ended) = true;
+                    self.0.waiters.notify_all();
                 }
             }
         }
-        *lock(&self.running) += 1;
+        self.running.fetch_add(1, Ordering::AcqRel);
         let running = Running(Arc::clone(self));
         thread::Builder::new()
             .name(name)
@@ -143,26 +144,36 @@ impl Server {
             guard: Guard::new(address, &config.allowed_origins),
             stop: Notify::new(),
             started: Instant::now(),
-            running: Mutex::new(0),
-            stopped: Condvar::new(),
+            running: AtomicUsize::new(0),
+            ended: Mutex::new(false),
+            waiters: Condvar::new(),
             config,
         });
         let server = Self { shared: Arc::clone(&shared) };
         shared.host.started(&server);
-        for index in 0..threads {
-            let index = index as u8;
-            shared
-                .spawn(format!("pocketsocket-io-{index}"), move |shared| shard::run(shared, index))
-                .inspect_err(|_| server.begin_shutdown(Duration::ZERO))?;
-        }
-        let acceptor = acceptor::Acceptor::new(listener)
-            .map_err(|source| Error::Thread { source })
-            .inspect_err(|_| server.begin_shutdown(Duration::ZERO))?;
-        shared
-            .spawn("pocketsocket-accept".to_owned(), move |shared| acceptor.run(shared))
-            .inspect_err(|_| server.begin_shutdown(Duration::ZERO))?;
+        // What started before something failed ends again.
+        server.spawn_threads(listener).inspect_err(|_| server.begin_shutdown(Duration::ZERO))?;
         log::info!("listening on {address} with {threads} I/O threads");
         Ok(server)
+    }
+
+    fn spawn_threads(&self, listener: TcpListener) -> Result<(), Error> {
+        let shared = &self.shared;
+        let thread = |source| Error::Thread { source };
+        let acceptor = acceptor::Acceptor::new(listener).map_err(thread)?;
+        let threads = shared.mailboxes.len();
+        let (ready, started) = sync_channel(threads);
+        for index in 0..threads as u8 {
+            let ready = ready.clone();
+            shared.spawn(format!("pocketsocket-io-{index}"), move |shared| {
+                shard::run(shared, index, &ready);
+            })?;
+        }
+        // A thread that ends without a word has panicked, which it tells by itself.
+        for outcome in started.iter().take(threads) {
+            outcome.map_err(thread)?;
+        }
+        shared.spawn("pocketsocket-accept".to_owned(), move |shared| acceptor.run(shared))
     }
 
     /// Where the server listens, with the port that was picked for port 0.
@@ -261,13 +272,9 @@ impl Server {
 
     /// Waits until the server has stopped.
     pub fn wait(&self) {
-        let mut running = lock(&self.shared.running);
-        while *running > 0 {
-            running = self
-                .shared
-                .stopped
-                .wait(running)
-                .unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut ended = lock(&self.shared.ended);
+        while !*ended {
+            ended = self.shared.waiters.wait(ended).unwrap_or_else(PoisonError::into_inner);
         }
     }
 }

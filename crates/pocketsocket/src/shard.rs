@@ -6,9 +6,10 @@
 use std::{
     cell::RefCell,
     collections::VecDeque,
+    io,
     panic::{AssertUnwindSafe, catch_unwind},
     rc::Rc,
-    sync::{Arc, atomic::Ordering},
+    sync::{Arc, atomic::Ordering, mpsc::SyncSender},
     time::{Duration, Instant},
 };
 
@@ -53,23 +54,33 @@ pub(crate) struct Shard {
 }
 
 /// Runs shard `index` until the server stops. A panic closes its sockets with 1011; the shard starts anew.
-pub(crate) fn run(shared: &Arc<Shared>, index: u8) {
+///
+/// `ready` is told once whether the shard could start; after that it serves.
+pub(crate) fn run(shared: &Arc<Shared>, index: u8, ready: &SyncSender<io::Result<()>>) {
+    let mut stopping = None;
     loop {
         let shard = Rc::new(RefCell::new(Shard::new(Arc::clone(shared), index)));
+        shard.borrow_mut().stopping = stopping;
         let outcome = catch_unwind(AssertUnwindSafe(|| {
             let runtime = runtime::Builder::new_current_thread()
                 .enable_io()
                 .enable_time()
                 .build_local(LocalOptions::default());
-            match runtime {
-                Ok(runtime) => runtime.block_on(main(&shard)),
-                Err(source) => shared.host.error(&Error::Thread { source }),
+            let (runtime, outcome) = match runtime {
+                Ok(runtime) => (Some(runtime), Ok(())),
+                Err(source) => (None, Err(source)),
+            };
+            // Of the starts after a panic nobody asks any more.
+            let _ = ready.try_send(outcome);
+            if let Some(runtime) = runtime {
+                runtime.block_on(main(&shard));
             }
         }));
         let Err(panic) = outcome else {
             shared.mailboxes[usize::from(index)].close();
             return;
         };
+        stopping = shard.borrow().stopping;
         let message = panic
             .downcast_ref::<&str>()
             .map(|text| (*text).to_owned())
@@ -212,9 +223,9 @@ impl Shard {
                         continue;
                     }
                     if subscribe {
-                        self.topics.subscribe(id.slot, topic);
+                        self.topics.subscribe(id, topic);
                     } else {
-                        self.topics.unsubscribe(id.slot, &topic);
+                        self.topics.unsubscribe(id, &topic);
                     }
                 }
                 Command::Close { id, code, reason } => {
@@ -279,8 +290,9 @@ impl Shard {
         match to {
             Receivers::All => clients.iter_mut().flatten().for_each(|client| give(client)),
             Receivers::Topic(topic) => {
-                for &slot in self.topics.members(topic) {
-                    if let Some(Some(client)) = clients.get_mut(slot as usize) {
+                for &id in self.topics.members(topic) {
+                    let client = clients.get_mut(id.slot as usize).and_then(Option::as_deref_mut);
+                    if let Some(client) = client.filter(|client| client.uuid.id == id) {
                         give(client);
                     }
                 }
@@ -294,7 +306,7 @@ impl Shard {
     /// Takes a socket that has ended out of the topics.
     pub(crate) fn leave_topics(&mut self, id: SocketId) {
         for topic in self.shared.registry.take_topics(id) {
-            self.topics.unsubscribe(id.slot, &topic);
+            self.topics.unsubscribe(id, &topic);
         }
     }
 
@@ -374,7 +386,7 @@ impl Shard {
                 };
                 self.end(id, info);
             }
-            self.discard(id);
+            self.cut_short(id);
         }
     }
 }

@@ -2,23 +2,26 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-/// Topic to slots, for the sockets of one shard.
+use crate::SocketId;
+
+/// Topic to sockets of one shard. Two threads may race to subscribe and unsubscribe, so a member may be one that has
+/// ended: whoever goes through a list compares the holder of the slot.
 #[derive(Debug, Default)]
 pub(crate) struct Topics {
-    members: HashMap<Arc<str>, Vec<u32>>,
+    members: HashMap<Arc<str>, Vec<SocketId>>,
 }
 
 impl Topics {
-    pub(crate) fn subscribe(&mut self, slot: u32, topic: Arc<str>) {
+    pub(crate) fn subscribe(&mut self, id: SocketId, topic: Arc<str>) {
         let members = self.members.entry(topic).or_default();
-        if !members.contains(&slot) {
-            members.push(slot);
+        if !members.contains(&id) {
+            members.push(id);
         }
     }
 
-    pub(crate) fn unsubscribe(&mut self, slot: u32, topic: &str) {
+    pub(crate) fn unsubscribe(&mut self, id: SocketId, topic: &str) {
         let Some(members) = self.members.get_mut(topic) else { return };
-        if let Some(at) = members.iter().position(|&member| member == slot) {
+        if let Some(at) = members.iter().position(|&member| member == id) {
             members.swap_remove(at);
         }
         // A topic lives as long as its members: names that clients choose must not pile up.
@@ -27,7 +30,7 @@ impl Topics {
         }
     }
 
-    pub(crate) fn members(&self, topic: &str) -> &[u32] {
+    pub(crate) fn members(&self, topic: &str) -> &[SocketId] {
         self.members.get(topic).map_or(&[], Vec::as_slice)
     }
 }
@@ -39,15 +42,16 @@ mod tests {
     #[test]
     fn a_topic_ends_with_its_last_member() {
         let mut topics = Topics::default();
-        topics.subscribe(1, "a".into());
-        topics.subscribe(1, "a".into());
-        topics.subscribe(2, "a".into());
-        assert_eq!(topics.members("a"), [1, 2]);
-        topics.unsubscribe(1, "a");
-        topics.unsubscribe(3, "a");
-        topics.unsubscribe(1, "unknown");
-        assert_eq!(topics.members("a"), [2]);
-        topics.unsubscribe(2, "a");
+        let [one, two, three] = [1, 2, 3].map(|slot| SocketId { slot, generation: 1 });
+        topics.subscribe(one, "a".into());
+        topics.subscribe(one, "a".into());
+        topics.subscribe(two, "a".into());
+        assert_eq!(topics.members("a"), [one, two]);
+        topics.unsubscribe(one, "a");
+        topics.unsubscribe(three, "a");
+        topics.unsubscribe(one, "unknown");
+        assert_eq!(topics.members("a"), [two]);
+        topics.unsubscribe(two, "a");
         assert!(topics.members.is_empty());
     }
 }
