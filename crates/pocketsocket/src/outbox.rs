@@ -12,7 +12,7 @@ use std::{
 use bytes::Bytes;
 
 use crate::{
-    MessageKind, Server, SocketId,
+    MessageKind, Server, SocketId, Uuid,
     limits::{ENTRY_BYTES, MAX_TOPIC_BYTES},
     mailbox::{Batch, Budget, Command, Item, Receivers, SharedBytes},
     server::Shared,
@@ -91,6 +91,12 @@ impl Outbox {
     #[must_use]
     pub fn is_of(&self, server: &Server) -> bool {
         Arc::ptr_eq(&self.shared, &server.shared)
+    }
+
+    /// Which socket a uuid names; `None` if it is not an open one of this server.
+    #[must_use]
+    pub fn resolve(&self, uuid: Uuid) -> Option<SocketId> {
+        self.shared.registry.resolve(uuid)
     }
 
     /// Sends to one socket.
@@ -285,7 +291,12 @@ impl Outbox {
     pub fn flush(&mut self) {
         for (batch, mailbox) in self.batches.iter_mut().zip(&self.shared.mailboxes) {
             if !batch.commands.is_empty() {
-                mailbox.post(Item::Batch(std::mem::take(batch)));
+                // The next batch will be about as large: growing it step by step would copy it each time.
+                let next = Batch {
+                    bytes: Vec::with_capacity(batch.bytes.len()),
+                    commands: Vec::with_capacity(batch.commands.len()),
+                };
+                mailbox.post(Item::Batch(std::mem::replace(batch, next)));
             }
         }
         self.bytes = 0;
