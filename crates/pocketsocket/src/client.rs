@@ -5,15 +5,17 @@ use std::{collections::VecDeque, net::IpAddr, task::Waker, time::Instant};
 use bytes::Bytes;
 
 use crate::{
-    CloseInfo, Lane, MessageKind, Pending, Request, Uuid,
+    CloseInfo, Lane, Pending, Request, Uuid,
     limits::{INBOUND_BYTES, INBOUND_MESSAGES},
 };
 
 /// A message on its way out.
 #[derive(Debug)]
 pub(crate) struct Outgoing {
-    pub(crate) kind: MessageKind,
-    pub(crate) bytes: Bytes,
+    /// Header and payload, as they go onto the wire.
+    pub(crate) frame: Bytes,
+    /// What is reserved for it in the registry; 0 for frames of the server's own.
+    pub(crate) cost: usize,
 }
 
 /// What is kept of the request for a host that takes the socket over; headers are not.
@@ -51,8 +53,14 @@ pub(crate) struct Client {
     pub(crate) lane: Lane,
     /// Wakes the connection's task.
     pub(crate) waker: Option<Waker>,
-    /// Taken messages that the engine has not got yet; reserved in the registry.
+    /// Frames that the system has not taken yet.
     pub(crate) out: VecDeque<Outgoing>,
+    /// How much of the first of them it has taken.
+    pub(crate) written: usize,
+    /// The system takes no more for now.
+    pub(crate) blocked: bool,
+    /// The answer to the latest ping: earlier ones need none (RFC 6455 section 5.5.3).
+    pub(crate) pong: Option<Bytes>,
     /// Set once: send this Close after what is queued, and be done by the deadline.
     pub(crate) closing: Option<(CloseInfo, Instant)>,
     /// Events that the host had no room for, in order.
@@ -81,6 +89,9 @@ impl Client {
             lane,
             waker: None,
             out: VecDeque::new(),
+            written: 0,
+            blocked: false,
+            pong: None,
             closing: None,
             inbound: VecDeque::new(),
             inbound_cost: 0,
@@ -93,6 +104,15 @@ impl Client {
             last_ping: now,
             about,
         }
+    }
+
+    /// Puts a frame behind those that wait.
+    pub(crate) fn push(&mut self, out: Outgoing) {
+        // With others before it, the task is woken already, or waits for the system.
+        if self.out.is_empty() {
+            self.wake();
+        }
+        self.out.push_back(out);
     }
 
     pub(crate) fn wake(&self) {

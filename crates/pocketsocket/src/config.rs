@@ -94,6 +94,10 @@ const MAX_BACKPRESSURE: usize = 1 << 30;
 const MAX_SECONDS: u64 = 24 * 60 * 60;
 const MAX_MILLIS: u64 = 10 * 60 * 1000;
 
+/// How many connections may wait to be accepted; the system may set a lower limit.
+#[cfg(unix)]
+const BACKLOG: i32 = 4096;
+
 impl Config {
     /// Checks every limit.
     ///
@@ -145,6 +149,10 @@ impl Config {
         // std sets SO_REUSEADDR on Unix: a restart does not wait for old connections to time out.
         let listener =
             TcpListener::bind(address).map_err(|source| Error::Bind { address, source })?;
+        // std's 128 are soon full when clients come at once, and each that finds them full tries again only after 1 s.
+        #[cfg(unix)]
+        rustix::net::listen(&listener, BACKLOG)
+            .map_err(|error| Error::Bind { address, source: error.into() })?;
         listener.set_nonblocking(true).map_err(|source| Error::Bind { address, source })?;
         Ok(listener)
     }

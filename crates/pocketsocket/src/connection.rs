@@ -1,49 +1,33 @@
-//! One open socket: a task that reads, writes and closes, on tungstenite as its engine.
+//! One open socket: a task that reads, writes and closes.
 //!
-//! tungstenite's defaults suit one socket, not thousands: here its read buffer is small, its limits are set, and a flush
-//! follows a burst instead of each message. It is given little at a time, since its buffers never shrink and it tells
-//! only that all was written, never how much.
+//! It reads into the shard's buffer and decodes there; what it sends are frames that were encoded by whoever sent them. An
+//! idle socket keeps neither buffer nor queue.
 
 use std::{
     future::poll_fn,
     panic::{AssertUnwindSafe, catch_unwind},
     pin::Pin,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
     time::Instant,
 };
 
 use bytes::Bytes;
-use futures_util::{Sink, Stream};
-use tokio::{net::TcpStream, time::timeout};
-use tokio_tungstenite::{
-    WebSocketStream,
-    tungstenite::{
-        Error as WsError, Message,
-        error::ProtocolError,
-        protocol::{
-            CloseFrame, Role, WebSocketConfig,
-            frame::{
-                Frame,
-                coding::{Data, OpCode},
-            },
-        },
-    },
+use tokio::{
+    io::{AsyncRead, ReadBuf},
+    net::TcpStream,
 };
 
 use crate::{
     CloseInfo, EventKind, MessageKind, Pending, Request, SendStatus, SocketId, Uuid,
-    client::{About, Client, Outgoing},
+    client::{About, Client},
+    decoder::{Decoder, Received},
+    frame::{Fault, cut, encode, encode_close, opcode},
     handshake::HELLO,
-    limits::{ENGINE_BYTES, ENTRY_BYTES, TURN_BYTES, TURN_MESSAGES},
+    limits::{ENTRY_BYTES, TURN_BYTES, TURN_MESSAGES},
     linger::linger,
     mailbox::Receivers,
     shard::{Shard, ShardRef},
 };
-
-/// A frame of a few hundred bytes is the rule; larger ones grow the buffer.
-const READ_BUFFER: usize = 4096;
-/// The longest reason of a Close frame, bytes: RFC 6455 section 5.5 less the code.
-const MAX_REASON: usize = 123;
 
 /// Makes a socket of an upgraded connection: tells the host, and starts its task.
 pub(crate) fn open(shard: ShardRef, stream: TcpStream, early: Bytes, uuid: Uuid, request: Request) {
@@ -55,9 +39,9 @@ pub(crate) fn open(shard: ShardRef, stream: TcpStream, early: Bytes, uuid: Uuid,
         state.shared.counters(state.index).opened.add(1);
         log::debug!("{uuid} opened: {}", request.url);
         if request.protocol == HELLO {
-            let text = Bytes::copy_from_slice(&uuid.encode());
+            let text = uuid.encode();
             if state.shared.registry.reserve(id, text.len() + ENTRY_BYTES) == SendStatus::Ok {
-                state.enqueue(id, MessageKind::Text, text);
+                state.enqueue(id, encode(opcode::TEXT, &text).into(), text.len());
             }
         }
         state.deliver(id, Pending::Connect { request: Box::new(request), resumed: false });
@@ -75,38 +59,20 @@ pub(crate) fn open(shard: ShardRef, stream: TcpStream, early: Bytes, uuid: Uuid,
 async fn run(shard: ShardRef, stream: TcpStream, early: Bytes, id: SocketId) {
     // However this task ends, its Close is told: by a panic or the end of the runtime too.
     let guard = EndGuard { shard, id };
-    let shared = std::sync::Arc::clone(&guard.shard.borrow().shared);
-    let config = &shared.config;
-    let settings = WebSocketConfig::default()
-        .read_buffer_size(READ_BUFFER)
-        .write_buffer_size(ENGINE_BYTES)
-        .max_message_size(Some(config.max_payload))
-        .max_frame_size(Some(config.max_payload));
-    let engine =
-        WebSocketStream::from_partially_read(stream, early.into(), Role::Server, Some(settings))
-            .await;
     let mut connection = Connection {
-        engine,
+        stream,
         id,
-        in_engine: 0,
-        pongs: 0,
-        dirty: false,
-        maybe_more: true,
+        decoder: Decoder::default(),
+        carried: early.into(),
+        consumed: 0,
         closing: None,
     };
     let outcome = poll_fn(|cx| connection.poll(cx, &guard.shard)).await;
-    {
-        let mut state = guard.shard.borrow_mut();
-        state.shared.registry.unreserve(id, connection.in_engine);
-        state.end(id, outcome.info);
-    }
-    if outcome.linger {
-        let mut engine = connection.engine;
-        // The Close frame that tells the client why.
-        let flush = poll_fn(|cx| Pin::new(&mut engine).poll_flush(cx));
-        if let Ok(Ok(())) = timeout(config.close_timeout, flush).await {
-            linger(engine.into_inner(), config).await;
-        }
+    guard.shard.borrow_mut().end(id, outcome.info);
+    if let Some(last) = outcome.last_words {
+        let shared = std::sync::Arc::clone(&guard.shard.borrow().shared);
+        // Boxed: few sockets come here at a time, and all others would carry its size.
+        Box::pin(linger(connection.stream, last, &shared.config)).await;
     }
 }
 
@@ -133,25 +99,23 @@ impl Drop for EndGuard {
 }
 
 /// How a connection's task ends.
-struct Outcome {
-    info: CloseInfo,
-    /// The client is to be given time to read our last frame: a close with unread bytes would destroy it on its way.
-    linger: bool,
+pub(crate) struct Outcome {
+    pub(crate) info: CloseInfo,
+    /// What the client is still to be sent, and to be given time to read: a close with unread bytes would destroy it on
+    /// its way. `None` if the connection is gone, or out of time.
+    pub(crate) last_words: Option<Bytes>,
 }
 
-struct Connection {
-    engine: WebSocketStream<TcpStream>,
-    id: SocketId,
-    /// Reserved bytes that the engine holds.
-    in_engine: usize,
-    /// Bytes of the engine's own answers to pings since the last flush.
-    pongs: usize,
-    /// The engine holds something that is not flushed.
-    dirty: bool,
-    /// The engine may hold frames that were read together with others.
-    maybe_more: bool,
-    /// Our Close was sent.
-    closing: Option<CloseInfo>,
+pub(crate) struct Connection {
+    pub(crate) stream: TcpStream,
+    pub(crate) id: SocketId,
+    decoder: Decoder,
+    /// Bytes that were read and are not decoded: the end of a turn came before theirs.
+    carried: Vec<u8>,
+    /// How much of `carried` is decoded.
+    consumed: usize,
+    /// Our Close was queued.
+    pub(crate) closing: Option<CloseInfo>,
 }
 
 impl Connection {
@@ -168,237 +132,208 @@ impl Connection {
             && Instant::now() >= *deadline
         {
             // Time is up: the connection is cut without the client's Close.
-            return Poll::Ready(Outcome { info: info.clone(), linger: false });
+            return Poll::Ready(Outcome { info: info.clone(), last_words: None });
         }
         if let Poll::Ready(outcome) = self.write(cx, shard) {
             return Poll::Ready(outcome);
         }
         let outcome = self.read(cx, shard);
         shard.relay.flush();
+        if outcome.is_pending() && shard.client(self.id).is_some_and(|client| client.pong.is_some())
+        {
+            return self.write(cx, shard);
+        }
         outcome
     }
 
-    /// Gives the engine what is queued, and the system what the engine holds.
-    fn write(&mut self, cx: &mut Context<'_>, shard: &mut Shard) -> Poll<Outcome> {
-        loop {
-            if self.feed(shard).is_err() {
-                return Poll::Ready(self.broken());
-            }
-            if !self.dirty {
-                return Poll::Pending;
-            }
-            match Pin::new(&mut self.engine).poll_flush(cx) {
-                Poll::Pending => return Poll::Pending,
-                Poll::Ready(Err(_)) => return Poll::Ready(self.broken()),
-                Poll::Ready(Ok(())) => {
-                    self.dirty = false;
-                    self.pongs = 0;
-                    let sent = std::mem::take(&mut self.in_engine);
-                    if shard.shared.registry.unreserve(self.id, sent) {
-                        shard.deliver(self.id, Pending::Drain);
-                    }
-                }
-            }
-        }
-    }
-
-    fn feed(&mut self, shard: &mut Shard) -> Result<(), WsError> {
-        let shared = std::sync::Arc::clone(&shard.shared);
-        let counters = shared.counters(shard.index);
-        let Some(client) = shard.client(self.id) else { return Ok(()) };
-        if self.closing.is_some() {
-            return Ok(());
-        }
-        let (mut messages, mut bytes) = (0, 0);
-        while self.in_engine < ENGINE_BYTES {
-            let Some(message) = client.out.pop_front() else { break };
-            messages += 1;
-            bytes += message.bytes.len();
-            self.in_engine += message.bytes.len() + ENTRY_BYTES;
-            // As a frame: text was checked when it was taken.
-            self.give(Message::Frame(frame(message)))?;
-        }
-        if messages > 0 {
-            counters.messages_out.add(messages);
-            counters.bytes_out.add(bytes);
-        }
-        if client.out.is_empty() {
-            client.out.shrink_to_fit();
-            if std::mem::take(&mut client.ping_due) {
-                self.give(Message::Ping(Bytes::new()))?;
-            }
-            if let Some((info, _)) = &client.closing {
-                self.closing = Some(info.clone());
-                self.give(Message::Close(Some(close_frame(info))))?;
-            }
-        }
-        Ok(())
-    }
-
-    fn give(&mut self, message: Message) -> Result<(), WsError> {
-        self.dirty = true;
-        Pin::new(&mut self.engine).start_send(message)
-    }
-
-    /// Reads for one turn.
+    /// Reads and decodes for one turn.
     fn read(&mut self, cx: &mut Context<'_>, shard: &mut Shard) -> Poll<Outcome> {
-        let (mut messages, mut bytes) = (0, 0);
-        let now = Instant::now();
+        if !self.may_read(shard) {
+            return Poll::Pending;
+        }
+        if !self.carried.is_empty() {
+            let mut carried = std::mem::take(&mut self.carried);
+            let start = std::mem::take(&mut self.consumed);
+            let outcome = self.decode(shard, &mut carried[start..]);
+            return match outcome {
+                Ok(taken) if start + taken < carried.len() => {
+                    self.carried = carried;
+                    self.consumed = start + taken;
+                    self.wait_for_turn(cx, shard)
+                }
+                Ok(_) => {
+                    cx.waker().wake_by_ref();
+                    Poll::Pending
+                }
+                Err(outcome) => Poll::Ready(outcome),
+            };
+        }
+        let mut buffer = std::mem::take(&mut shard.read_buffer);
+        if buffer.is_empty() {
+            // A panic took the last one.
+            buffer = vec![0; TURN_BYTES].into();
+        }
+        let outcome = self.read_into(cx, shard, &mut buffer);
+        shard.read_buffer = buffer;
+        outcome
+    }
+
+    fn read_into(
+        &mut self,
+        cx: &mut Context<'_>,
+        shard: &mut Shard,
+        buffer: &mut [u8],
+    ) -> Poll<Outcome> {
         loop {
+            let mut space = ReadBuf::new(buffer);
+            match ready!(Pin::new(&mut self.stream).poll_read(cx, &mut space)) {
+                Ok(()) if !space.filled().is_empty() => {}
+                Ok(()) | Err(_) => return Poll::Ready(self.broken()),
+            }
+            let filled = space.filled_mut();
+            let len = filled.len();
+            if let Some(client) = shard.client(self.id) {
+                client.last_read = Instant::now();
+            }
+            let taken = match self.decode(shard, filled) {
+                Ok(taken) => taken,
+                Err(outcome) => return Poll::Ready(outcome),
+            };
+            if taken < len {
+                self.carried = filled[taken..].to_vec();
+                return self.wait_for_turn(cx, shard);
+            }
             if !self.may_read(shard) {
                 return Poll::Pending;
             }
-            // The engine clears its buffer before each read, also before one that finds nothing: ask first.
-            if !self.maybe_more && self.engine.get_ref().poll_read_ready(cx).is_pending() {
-                return Poll::Pending;
-            }
-            let next = match Pin::new(&mut self.engine).poll_next(cx) {
-                Poll::Pending => {
-                    self.maybe_more = false;
-                    return Poll::Pending;
-                }
-                Poll::Ready(next) => next,
-            };
-            self.maybe_more = true;
-            if let Some(client) = shard.client(self.id) {
-                client.last_read = now;
-            }
-            match next {
-                Some(Ok(message)) => {
-                    bytes += message.len();
-                    messages += 1;
-                    if let Some(outcome) = self.receive(cx, shard, message) {
-                        return Poll::Ready(outcome);
-                    }
-                }
-                Some(Err(error)) => return Poll::Ready(self.fail(shard, &error)),
-                None => return Poll::Ready(self.broken()),
-            }
-            if messages >= TURN_MESSAGES || bytes >= TURN_BYTES {
-                // The others' turn; this one comes back after them.
+            if len == buffer.len() {
+                // There may be more, after the others.
                 cx.waker().wake_by_ref();
                 return Poll::Pending;
             }
+            // A short read has found the end of what was there: the next poll of the stream only registers for more.
         }
+    }
+
+    /// More is at hand: it comes back after the others, or once the queue has room.
+    fn wait_for_turn(&mut self, cx: &mut Context<'_>, shard: &mut Shard) -> Poll<Outcome> {
+        if self.may_read(shard) {
+            cx.waker().wake_by_ref();
+        }
+        Poll::Pending
     }
 
     /// Whether the socket's queue has room. While it is closing nothing is queued any more, and its Close is awaited.
     fn may_read(&self, shard: &mut Shard) -> bool {
-        if self.closing.is_some() {
-            return true;
-        }
-        // A client that does not take the answers to its pings may not ask for more.
-        if self.pongs >= ENGINE_BYTES {
-            return false;
-        }
         let waiting = shard.shared.inbound.load(std::sync::atomic::Ordering::Relaxed);
         let Some(client) = shard.client(self.id) else { return false };
-        let may = client.may_read(waiting);
+        let may = self.closing.is_some() || client.may_read(waiting);
         client.paused = !may;
         may
     }
 
-    fn receive(
-        &mut self,
-        cx: &mut Context<'_>,
-        shard: &mut Shard,
-        message: Message,
-    ) -> Option<Outcome> {
-        match message {
-            Message::Text(text) if self.closing.is_none() => {
-                let kind = MessageKind::Text;
-                self.count(shard, text.len());
-                self.relay(shard, kind, || Bytes::copy_from_slice(text.as_str().as_bytes()));
-                shard.deliver_message(self.id, EventKind::Text(text.as_str()));
+    /// Decodes what was read, up to the end of the turn. Gives how much of it.
+    fn decode(&mut self, shard: &mut Shard, bytes: &mut [u8]) -> Result<usize, Outcome> {
+        let max_payload = shard.shared.config.max_payload;
+        let mut decoder = std::mem::take(&mut self.decoder);
+        let (mut at, mut messages, mut payloads, mut count) = (0, 0, 0, 0);
+        let outcome = loop {
+            if at == bytes.len() {
+                break Ok(at);
             }
-            Message::Binary(data) if self.closing.is_none() => {
-                self.count(shard, data.len());
-                self.relay(shard, MessageKind::Binary, || Bytes::copy_from_slice(&data));
-                shard.deliver_message(self.id, EventKind::Binary(&data));
-            }
-            Message::Close(frame) => {
-                // The engine has queued its answer; what still waited to be sent is given up.
-                let _ = Pin::new(&mut self.engine).poll_flush(cx);
-                let info = match (self.closing.take(), frame) {
-                    (Some(ours), _) => CloseInfo { was_clean: true, ..ours },
-                    (None, Some(frame)) => CloseInfo {
-                        code: frame.code.into(),
-                        reason: frame.reason.as_str().to_owned(),
-                        was_clean: true,
-                    },
-                    (None, None) => {
-                        CloseInfo { code: 1005, reason: String::new(), was_clean: true }
+            match decoder.next(&mut bytes[at..], max_payload) {
+                Ok((taken, None)) => break Ok(at + taken),
+                Ok((taken, Some(received))) => {
+                    at += taken;
+                    messages += 1;
+                    if let Received::Text(_) | Received::Binary(_) = received {
+                        count += 1;
                     }
-                };
-                return Some(Outcome { info, linger: true });
+                    match self.receive(shard, &received) {
+                        Ok(len) => payloads += len,
+                        Err(outcome) => break Err(outcome),
+                    }
+                    if messages >= TURN_MESSAGES || !self.may_read(shard) {
+                        break Ok(at);
+                    }
+                }
+                Err(fault) => break Err(self.fail(shard, fault)),
             }
-            // Answered by the engine, which keeps what the system does not take: the flush is ours.
-            Message::Ping(data) => {
-                self.pongs += data.len() + ENTRY_BYTES;
-                self.dirty = true;
-            }
-            // Pongs have set `last_read`; data after our Close is ignored.
-            _ => {}
-        }
-        None
-    }
-
-    fn count(&self, shard: &Shard, bytes: usize) {
-        let counters = shard.shared.counters(shard.index);
-        counters.messages_in.add(1);
-        counters.bytes_in.add(bytes);
-    }
-
-    fn relay(&self, shard: &mut Shard, kind: MessageKind, bytes: impl FnOnce() -> Bytes) {
-        if shard.shared.config.broadcast {
-            shard.relay.share(&Receivers::All, kind, bytes(), Some(self.id));
-        }
-    }
-
-    /// A fault of the client, or the end of its connection.
-    fn fail(&mut self, shard: &Shard, error: &WsError) -> Outcome {
-        let code = match error {
-            WsError::Capacity(_) => 1009,
-            WsError::Utf8(_) => 1007,
-            WsError::Protocol(ProtocolError::ResetWithoutClosingHandshake) => return self.broken(),
-            WsError::Protocol(_) => 1002,
-            _ => return self.broken(),
         };
-        shard.shared.counters(shard.index).faults.add(1);
-        let mut reason = error.to_string();
-        while reason.len() > MAX_REASON {
-            reason.pop();
+        self.decoder = decoder;
+        let counters = shard.shared.counters(shard.index);
+        counters.messages_in.add(count);
+        counters.bytes_in.add(payloads);
+        outcome
+    }
+
+    /// Handles one message. Gives the length of its payload, if it is one for the host.
+    fn receive(&mut self, shard: &mut Shard, received: &Received<'_>) -> Result<usize, Outcome> {
+        let closing = self.closing.is_some();
+        match received {
+            Received::Close(close) => Err(self.answer_close(shard, *close)),
+            // What comes after our Close is ignored.
+            _ if closing => Ok(0),
+            Received::Text(text) => {
+                self.relay(shard, MessageKind::Text, text.as_bytes());
+                shard.deliver_message(self.id, EventKind::Text(text));
+                Ok(text.len())
+            }
+            Received::Binary(bytes) => {
+                self.relay(shard, MessageKind::Binary, bytes);
+                shard.deliver_message(self.id, EventKind::Binary(bytes));
+                Ok(bytes.len())
+            }
+            Received::Ping(payload) => {
+                if let Some(client) = shard.client(self.id) {
+                    client.pong = Some(encode(opcode::PONG, payload).into());
+                }
+                Ok(0)
+            }
+            // That something was read is all that it tells.
+            Received::Pong => Ok(0),
         }
-        let info = CloseInfo { code, reason, was_clean: false };
+    }
+
+    fn relay(&self, shard: &mut Shard, kind: MessageKind, payload: &[u8]) {
+        if shard.shared.config.broadcast {
+            shard.relay.share(&Receivers::All, kind, payload, Some(self.id));
+        }
+    }
+
+    /// The client has sent its Close. What still waited to be sent is given up, but for the rest of a frame.
+    fn answer_close(&mut self, shard: &mut Shard, close: Option<(u16, &str)>) -> Outcome {
+        if let Some(ours) = self.closing.take() {
+            let last_words = Some(self.our_close(shard));
+            return Outcome { last_words, info: CloseInfo { was_clean: true, ..ours } };
+        }
+        let (code, reason) = close.unwrap_or((1005, ""));
+        let last = self.after_frame(shard, &encode_close(code, ""));
+        let info = CloseInfo { code, reason: reason.to_owned(), was_clean: true };
+        Outcome { info, last_words: Some(last) }
+    }
+
+    /// The client has broken the rules: it is told so, and the connection ends.
+    fn fail(&mut self, shard: &mut Shard, fault: Fault) -> Outcome {
+        shard.shared.counters(shard.index).faults.add(1);
         // Already closing: its fault changes nothing about why.
         if let Some(ours) = self.closing.take() {
-            return Outcome { info: ours, linger: true };
+            return Outcome { info: ours, last_words: Some(self.our_close(shard)) };
         }
-        // If the engine cannot take it, the connection just ends.
-        let _ = self.give(Message::Close(Some(close_frame(&info))));
-        Outcome { info, linger: true }
+        let reason = fault.to_string();
+        let info =
+            CloseInfo { code: fault.code(), reason: cut(&reason).to_owned(), was_clean: false };
+        let last = self.after_frame(shard, &encode_close(info.code, &info.reason));
+        Outcome { info, last_words: Some(last) }
     }
 
     /// The connection is gone without a Close frame of the client.
-    fn broken(&mut self) -> Outcome {
+    pub(crate) fn broken(&mut self) -> Outcome {
         let info = self.closing.take().unwrap_or(CloseInfo {
             code: 1006,
             reason: String::new(),
             was_clean: false,
         });
-        Outcome { info, linger: false }
+        Outcome { info, last_words: None }
     }
-}
-
-fn frame(Outgoing { kind, bytes }: Outgoing) -> Frame {
-    match kind {
-        MessageKind::Text => Frame::message(bytes, OpCode::Data(Data::Text), true),
-        MessageKind::Binary => Frame::message(bytes, OpCode::Data(Data::Binary), true),
-        MessageKind::Ping => Frame::ping(bytes),
-        MessageKind::Pong => Frame::pong(bytes),
-    }
-}
-
-fn close_frame(info: &CloseInfo) -> CloseFrame {
-    CloseFrame { code: info.code.into(), reason: info.reason.as_str().into() }
 }

@@ -153,8 +153,7 @@ impl Shard {
         client.ended = true;
         client.waker = None;
         let uuid = client.uuid;
-        let unsent: usize =
-            client.out.drain(..).map(|out| out.bytes.len() + crate::limits::ENTRY_BYTES).sum();
+        let unsent: usize = client.out.drain(..).map(|out| out.cost).sum();
         self.shared.registry.unreserve(id, unsent);
         self.shared.counters(self.index).closed.add(1);
         log::debug!("{uuid} closed: {} {}", info.code, info.reason);

@@ -89,12 +89,12 @@ pub(crate) async fn serve(shard: ShardRef, stream: TcpStream, address: SocketAdd
             }
             shard.borrow().connection_ended();
             match outcome {
-                Ok(Ok(())) => linger(stream, &shared.config).await,
+                Ok(Ok(())) => linger(stream, Bytes::new(), &shared.config).await,
                 Ok(Err(error)) => {
                     log::debug!("{address} is no HTTP client: {error}");
                     // hyper has told it so, unless it said nothing for too long.
                     if !error.is_timeout() {
-                        linger(stream, &shared.config).await;
+                        linger(stream, Bytes::new(), &shared.config).await;
                     }
                 }
                 Err(_) => log::debug!("{address} did not take its answer in time"),

@@ -17,8 +17,9 @@ pub(crate) const INBOUND_TOTAL: usize = 64 << 20;
 
 /// How much may wait to be sent in all, in bytes: above it a broadcast is refused as a whole.
 pub(crate) const OUTBOUND_TOTAL: usize = 256 << 20;
-/// How much is given to the protocol engine at a time: its buffer never shrinks, and it reports whole flushes alone.
-pub(crate) const ENGINE_BYTES: usize = 64 * 1024;
+/// Frames of a socket up to this size are put together into one write of up to [`TURN_BYTES`]; larger ones are written from
+/// where they are.
+pub(crate) const COPY_FRAMES: usize = 4 * 1024;
 
 /// How many sockets of a shard that ended before any hook came are kept for the next one.
 pub(crate) const ORPHANS: usize = 1024;

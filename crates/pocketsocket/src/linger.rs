@@ -2,6 +2,7 @@
 
 use std::{future::poll_fn, pin::Pin};
 
+use bytes::Bytes;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::TcpStream,
@@ -15,8 +16,15 @@ const LINGER_BYTES: usize = 256 * 1024;
 
 /// Says that nothing more comes, and waits for the client to close: a TCP connection that is closed with bytes unread is
 /// reset, and what was sent last may be lost.
-pub(crate) async fn linger(mut stream: TcpStream, config: &Config) {
+///
+/// `last` is what is to be sent before that.
+pub(crate) async fn linger(mut stream: TcpStream, last: Bytes, config: &Config) {
     let wait = async {
+        let mut last = &last[..];
+        while !last.is_empty() {
+            let sent = poll_fn(|cx| Pin::new(&mut stream).poll_write(cx, last)).await?;
+            last = &last[sent..];
+        }
         poll_fn(|cx| Pin::new(&mut stream).poll_shutdown(cx)).await?;
         let mut rest = LINGER_BYTES;
         let mut sink = [0; 1024];

@@ -16,29 +16,29 @@ use std::{
 use bytes::Bytes;
 use tokio::sync::Notify;
 
-use crate::{Lane, MessageKind, Pending, SocketId, Uuid, sync::lock};
+use crate::{Lane, Pending, SocketId, Uuid, sync::lock};
 
 /// Commands of one producer for one shard, in the order of the calls.
 #[derive(Debug, Default)]
 pub(crate) struct Batch {
-    /// The payloads of all [`Command::Send`], one after the other.
+    /// The frames of all [`Command::Send`], one after the other.
     pub(crate) bytes: Vec<u8>,
     pub(crate) commands: Vec<Command>,
 }
 
 #[derive(Debug)]
 pub(crate) enum Command {
-    /// To one socket; takes the next `len` of the batch's bytes, which are reserved in the registry.
+    /// To one socket; takes the next `len` of the batch's bytes, of which the first `unused` are no part of the frame. Its
+    /// payload is reserved in the registry.
     Send {
         id: SocketId,
-        kind: MessageKind,
+        unused: u8,
         len: u32,
     },
     /// To many sockets: all, or those of a topic.
     Share {
         to: Receivers,
-        kind: MessageKind,
-        data: SharedBytes,
+        frame: SharedFrame,
         except: Option<SocketId>,
     },
     Subscribe {
@@ -59,10 +59,12 @@ pub(crate) enum Receivers {
     Topic(Arc<str>),
 }
 
-/// The payload of a broadcast. Its bytes count against the process's budget until the last shard has fanned it out.
+/// The frame of a broadcast, encoded once. Its bytes count against the process's budget until the last shard has fanned it out.
 #[derive(Debug, Clone)]
-pub(crate) struct SharedBytes {
+pub(crate) struct SharedFrame {
     pub(crate) bytes: Bytes,
+    /// Of the payload.
+    pub(crate) len: usize,
     /// Gives the budget back when the last clone is dropped.
     pub(crate) _budget: Arc<Budget>,
 }

@@ -9,12 +9,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use bytes::Bytes;
-
 use crate::{
     MessageKind, Server, SocketId, Uuid,
+    frame::{MAX_SENT_HEADER, encode, write_header},
     limits::{ENTRY_BYTES, MAX_TOPIC_BYTES},
-    mailbox::{Batch, Budget, Command, Item, Receivers, SharedBytes},
+    mailbox::{Batch, Budget, Command, Item, Receivers, SharedFrame},
     server::Shared,
 };
 
@@ -130,14 +129,20 @@ impl Outbox {
         let shard = usize::from(self.shared.registry.shard_of(id.slot));
         let Some(batch) = self.batches.get_mut(shard) else { return Ok(SendStatus::Unknown) };
         let start = batch.bytes.len();
+        // The header comes before the payload, whose length is known only then: it gets the end of this space.
+        batch.bytes.extend_from_slice(&[0; MAX_SENT_HEADER]);
         let check = write(&mut batch.bytes);
-        let payload = &batch.bytes[start..];
+        let Some((space, payload)) = batch.bytes[start..].split_first_chunk_mut() else {
+            return Ok(SendStatus::Unknown);
+        };
         let cost = payload.len() + ENTRY_BYTES;
         // Checked on our own copy: the caller's bytes may change meanwhile.
         let outcome = check_message(kind, payload, check)
             .map(|len| (len, self.shared.registry.reserve(id, cost)));
         if let Ok((len, SendStatus::Ok)) = outcome {
-            batch.commands.push(Command::Send { id, kind, len });
+            let unused = write_header(space, kind as u8, payload.len()) as u8;
+            let len = len + MAX_SENT_HEADER as u32;
+            batch.commands.push(Command::Send { id, unused, len });
             self.bytes += cost;
         } else {
             batch.bytes.truncate(start);
@@ -163,7 +168,7 @@ impl Outbox {
         except: Option<SocketId>,
     ) -> Result<SendStatus, InvalidMessage> {
         check_message(kind, data, kind == MessageKind::Text)?;
-        Ok(self.share(&Receivers::All, kind, Bytes::copy_from_slice(data), except))
+        Ok(self.share(&Receivers::All, kind, data, except))
     }
 
     /// Sends to every socket of a topic but `except`, as [`Outbox::send_all`].
@@ -179,31 +184,27 @@ impl Outbox {
     ) -> Result<SendStatus, InvalidMessage> {
         check_message(kind, data, kind == MessageKind::Text)?;
         let to = Receivers::Topic(Arc::from(topic));
-        Ok(self.share(&to, kind, Bytes::copy_from_slice(data), except))
+        Ok(self.share(&to, kind, data, except))
     }
 
-    /// As [`Outbox::send_all`], for a payload that is checked and owned already.
+    /// As [`Outbox::send_all`], for a payload that is checked already.
     pub(crate) fn share(
         &mut self,
         to: &Receivers,
         kind: MessageKind,
-        bytes: Bytes,
+        data: &[u8],
         except: Option<SocketId>,
     ) -> SendStatus {
-        let cost = bytes.len() + ENTRY_BYTES;
+        let cost = data.len() + ENTRY_BYTES;
         if !self.shared.registry.reserve_shared(cost) {
             self.shared.caller_counters().dropped.add(1);
             return SendStatus::Dropped;
         }
         let budget = Arc::new(Budget { shared: Arc::clone(&self.shared), bytes: cost });
-        let data = SharedBytes { bytes, _budget: budget };
+        let bytes = encode(kind as u8, data).into();
+        let frame = SharedFrame { bytes, len: data.len(), _budget: budget };
         for batch in &mut self.batches {
-            batch.commands.push(Command::Share {
-                to: to.clone(),
-                kind,
-                data: data.clone(),
-                except,
-            });
+            batch.commands.push(Command::Share { to: to.clone(), frame: frame.clone(), except });
         }
         self.bytes += cost;
         self.flush_if_due();
@@ -321,5 +322,9 @@ pub fn check_message(kind: MessageKind, payload: &[u8], text: bool) -> Result<u3
     if text && str::from_utf8(payload).is_err() {
         return Err(InvalidMessage::NotUtf8);
     }
-    u32::try_from(payload.len()).map_err(|_| InvalidMessage::TooLong)
+    // With room for the header, so that a frame's length fits too.
+    u32::try_from(payload.len())
+        .ok()
+        .filter(|len| *len <= u32::MAX - MAX_SENT_HEADER as u32)
+        .ok_or(InvalidMessage::TooLong)
 }

@@ -22,9 +22,10 @@ use tokio::{
 use crate::{
     CloseInfo, Error, Lane, Outbox, SendStatus, SocketId,
     client::{Client, Outgoing},
+    frame::MAX_SENT_HEADER,
     http,
-    limits::ENTRY_BYTES,
-    mailbox::{Batch, Command, Control, Item, Receivers, SharedBytes},
+    limits::{ENTRY_BYTES, TURN_BYTES},
+    mailbox::{Batch, Command, Control, Item, Receivers, SharedFrame},
     server::Shared,
     topics::Topics,
 };
@@ -48,6 +49,10 @@ pub(crate) struct Shard {
     topics: Topics,
     /// For `broadcast`: the relay is a producer like any other.
     pub(crate) relay: Outbox,
+    /// What its sockets read into, one at a time: none of them keeps a buffer of its own.
+    pub(crate) read_buffer: Box<[u8]>,
+    /// Where small frames of one socket are put together, so that one call of the system sends them.
+    pub(crate) write_buffer: Vec<u8>,
     /// Entries in `clients`, ended ones included.
     pub(crate) population: usize,
     stopping: Option<Instant>,
@@ -168,6 +173,8 @@ impl Shard {
             rounds: (0..Lane::MAX + 2).map(|_| VecDeque::new()).collect(),
             orphans: VecDeque::new(),
             topics: Topics::default(),
+            read_buffer: vec![0; TURN_BYTES].into(),
+            write_buffer: Vec::new(),
             population: 0,
             stopping: None,
         }
@@ -213,11 +220,12 @@ impl Shard {
         let mut bytes = Bytes::from(batch.bytes);
         for command in batch.commands {
             match command {
-                Command::Send { id, kind, len } => {
-                    let payload = bytes.split_to(len as usize);
-                    self.enqueue(id, kind, payload);
+                Command::Send { id, unused, len } => {
+                    let payload = len as usize - MAX_SENT_HEADER;
+                    let frame = bytes.split_to(len as usize).split_off(usize::from(unused));
+                    self.enqueue(id, frame, payload);
                 }
-                Command::Share { to, kind, data, except } => self.fan_out(&to, kind, &data, except),
+                Command::Share { to, frame, except } => self.fan_out(&to, &frame, except),
                 Command::Subscribe { id, topic, subscribe } => {
                     if self.client(id).is_none_or(|client| client.ended) {
                         continue;
@@ -238,35 +246,27 @@ impl Shard {
         }
     }
 
-    /// Queues one message, which is reserved already.
-    pub(crate) fn enqueue(&mut self, id: SocketId, kind: crate::MessageKind, mut payload: Bytes) {
+    /// Queues one message, whose payload is reserved already.
+    pub(crate) fn enqueue(&mut self, id: SocketId, mut frame: Bytes, payload: usize) {
+        let cost = payload + ENTRY_BYTES;
         match self.client(id) {
             Some(client) if !client.ended => {
-                if payload.len() <= COPY_BELOW && !client.out.is_empty() {
-                    payload = Bytes::copy_from_slice(&payload);
+                // A socket that is behind would keep the whole batch alive for a small part of it.
+                if client.blocked && frame.len() <= COPY_BELOW {
+                    frame = Bytes::copy_from_slice(&frame);
                 }
-                let wake = client.out.is_empty();
-                client.out.push_back(Outgoing { kind, bytes: payload });
-                if wake {
-                    client.wake();
-                }
+                client.push(Outgoing { frame, cost });
             }
             // It ended after the message was taken.
             _ => {
-                self.shared.registry.unreserve(id, payload.len() + ENTRY_BYTES);
+                self.shared.registry.unreserve(id, cost);
             }
         }
     }
 
     /// Queues one message for many: the same bytes, counted for each.
-    fn fan_out(
-        &mut self,
-        to: &Receivers,
-        kind: crate::MessageKind,
-        data: &SharedBytes,
-        except: Option<SocketId>,
-    ) {
-        let cost = data.bytes.len() + ENTRY_BYTES;
+    fn fan_out(&mut self, to: &Receivers, frame: &SharedFrame, except: Option<SocketId>) {
+        let cost = frame.len + ENTRY_BYTES;
         let mut dropped = 0;
         let clients = &mut self.clients;
         let registry = &self.shared.registry;
@@ -276,13 +276,7 @@ impl Shard {
                 return;
             }
             match registry.reserve_in_order(id, cost) {
-                SendStatus::Ok => {
-                    let wake = client.out.is_empty();
-                    client.out.push_back(Outgoing { kind, bytes: data.bytes.clone() });
-                    if wake {
-                        client.wake();
-                    }
-                }
+                SendStatus::Ok => client.push(Outgoing { frame: frame.bytes.clone(), cost }),
                 SendStatus::Dropped => dropped += 1,
                 SendStatus::Unknown => {}
             }

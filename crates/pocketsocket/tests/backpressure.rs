@@ -136,27 +136,22 @@ async fn a_broadcast_is_dropped_for_the_slow_and_reaches_the_others() {
 }
 
 #[tokio::test]
-async fn pings_whose_pongs_are_not_read_stop_the_reading_and_the_last_is_answered() {
+async fn of_pings_whose_pongs_are_not_read_the_last_is_answered_and_the_rest_is_not_kept() {
     let mut rig = Rig::start(small());
-    let mut stream = raw::open_narrow(&rig.server).await;
+    let mut stream = raw::open(&rig.server).await;
     rig.next().await;
     let mut pings = raw::frame(0x89, &[b'p'; 125]).repeat(400_000);
     pings.extend(raw::frame(0x89, b"last"));
-    let written = raw::write_until_blocked(&mut stream, &pings).await;
-    assert!(written < pings.len(), "the server keeps on reading: its answers pile up");
-    let (mut reading, mut writing) = stream.into_split();
-    let rest = tokio::spawn(async move {
-        writing.write_all(&pings[written..]).await.unwrap();
-        writing
-    });
-    let mut tail = Vec::new();
+    soon(stream.write_all(&pings)).await.unwrap();
+    let (mut tail, mut received) = (Vec::new(), 0);
     let mut block = vec![0; 256 * 1024];
-    // One pong may answer many pings: only the last is sure.
     while !tail.ends_with(b"\x8a\x04last") {
-        let len = soon(tokio::io::AsyncReadExt::read(&mut reading, &mut block)).await.unwrap();
+        let len = soon(tokio::io::AsyncReadExt::read(&mut stream, &mut block)).await.unwrap();
         assert!(len > 0);
+        received += len;
         tail.extend(&block[..len]);
         tail.drain(..tail.len().saturating_sub(16));
     }
-    soon(rest).await.unwrap();
+    // What the kernel's buffers hold, not an answer to each.
+    assert!(received < pings.len() / 2, "{received} bytes of pongs");
 }
