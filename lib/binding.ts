@@ -16,4 +16,17 @@ interface Hot {
   flush(): void
 }
 
-export const binding = createRequire(import.meta.url)('../binding.cjs') as typeof Generated & Hot
+function load(): typeof Generated & Hot {
+  try {
+    return createRequire(import.meta.url)('../binding.cjs')
+  } catch (cause) {
+    const { arch, platform } = process
+    const message = `pocketsocket has no binary for ${platform} ${arch} here. It comes as an optional dependency named \
+pocketsocket-${platform}-${arch}, with -gnu, -musl or -msvc at its end on Linux and Windows. If npm left it out, install again \
+without --omit=optional, and with a lockfile that was made for this platform; if your platform has none, build it from \
+the repository: npm run build`
+    throw Object.assign(new Error(message, { cause }), { code: 'ERR_NO_BINARY' })
+  }
+}
+
+export const binding = load()
