@@ -221,6 +221,7 @@ export interface Stats {
  * ```
  */
 export declare function hook(fn: Hook | null): void;
+export declare function hook(fn: (uuid: string, eventType: EventType) => unknown): void;
 /**
  * Sends a message to one socket. What is sent in one turn of the event loop leaves together, at its end or within 1 ms.
  *

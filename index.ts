@@ -248,11 +248,14 @@ export interface Stats {
  * })
  * ```
  */
-export function hook(fn: Hook | null): void {
+export function hook(fn: Hook | null): void
+// TypeScript takes no shorter function for a Hook, whose arguments narrow each other.
+export function hook(fn: (uuid: string, eventType: EventType) => unknown): void
+export function hook(fn: ((...args: never) => unknown) | null): void {
   if (typeof fn !== 'function' && fn !== null) {
     throw failure(TypeError, 'ERR_INVALID_HOOK', `hook is ${typeof fn}: it must be a function, or null`)
   }
-  setHook(fn)
+  setHook(fn as Hook | null)
 }
 
 /**
@@ -465,7 +468,7 @@ export class Server {
 
   /** The server keeps the calling thread alive, as it does from the start. */
   ref(): this {
-    keep('server', binding.isRunning())
+    keep('server', binding.running() !== 0)
     return this
   }
 
@@ -503,7 +506,10 @@ export function runServer(addressOrOptions?: string | ServerOptions, port?: numb
   const given =
     typeof addressOrOptions === 'object' && addressOrOptions !== null
       ? addressOrOptions
-      : { ...checkOptions(options ?? {}), ...withoutUndefined({ address: addressOrOptions, port }) }
+      : {
+          ...checkOptions(options === undefined ? {} : options),
+          ...withoutUndefined({ address: addressOrOptions, port }),
+        }
   const settings = checkOptions(given)
   attach()
   const started = binding.runServer(settings)
@@ -511,6 +517,8 @@ export function runServer(addressOrOptions?: string | ServerOptions, port?: numb
     const type = started.code === 'ERR_INVALID_OPTION' ? RangeError : Error
     throw failure(type, started.code, started.message ?? '')
   }
+  // A uuid of an earlier server must not reach a socket of this one.
+  if (started.started) current.uuid = ''
   keep('server', true)
   return new Server(started.address, started.port)
 }

@@ -22,17 +22,17 @@ function badOption(type: ErrorClass, name: string, value: unknown, allowed: stri
   return failure(type, 'ERR_INVALID_OPTION', `option '${name}' is ${shown(value)}: allowed is ${allowed}`)
 }
 
-/** Options that are whole numbers, with their units. Their ranges are the server's: it checks them. */
+/** Options that are whole numbers: least, most, unit. As in the server, which would not see that -1 or 1.5 was given. */
 const NUMBERS = {
-  maxPayload: 'bytes',
-  idleTimeout: 'seconds',
-  pingInterval: 'seconds',
-  handshakeTimeout: 'milliseconds',
-  closeTimeout: 'milliseconds',
-  backpressureLimit: 'bytes',
-  maxConnections: 'sockets',
-  threads: 'threads',
-} as const satisfies Partial<Record<keyof ServerOptions, string>>
+  maxPayload: [1, 2 ** 30, 'bytes'],
+  idleTimeout: [0, 86_400, 'seconds, 0 is never'],
+  pingInterval: [0, 86_400, 'seconds, 0 is never'],
+  handshakeTimeout: [1, 600_000, 'milliseconds'],
+  closeTimeout: [1, 600_000, 'milliseconds'],
+  backpressureLimit: [1, 2 ** 30, 'bytes'],
+  maxConnections: [1, 2 ** 22 - 1, 'sockets'],
+  threads: [1, 64, 'threads'],
+} as const satisfies Partial<Record<keyof ServerOptions, [number, number, string]>>
 
 const FLAGS = ['broadcast', 'print'] as const satisfies (keyof ServerOptions)[]
 
@@ -58,12 +58,13 @@ export function checkOptions(options: unknown): ServerOptions & { address: strin
     const type = typeof port === 'number' ? RangeError : TypeError
     throw badOption(type, 'port', port, '0 to 65535, where 0 picks a free one')
   }
-  for (const [name, unit] of Object.entries(NUMBERS)) {
+  for (const [name, [least, most, unit]] of Object.entries(NUMBERS)) {
     const value = given[name]
     if (value === undefined) continue
-    if (typeof value !== 'number') throw badOption(TypeError, name, value, `a whole number (${unit})`)
-    if (!Number.isSafeInteger(value) || value < 0) {
-      throw badOption(RangeError, name, value, `a whole number (${unit})`)
+    const allowed = `a whole number, ${least} to ${most} (${unit})`
+    if (typeof value !== 'number') throw badOption(TypeError, name, value, allowed)
+    if (!(Number.isInteger(value) && value >= least && value <= most)) {
+      throw badOption(RangeError, name, value, allowed)
     }
   }
   for (const name of FLAGS) {

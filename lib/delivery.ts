@@ -32,7 +32,10 @@ let attached = false
 /** Inside of `drain`: what is sent leaves with the batch. */
 let dispatching = false
 let flushing = false
-const onFinished = new Set<() => void>()
+/** The hook took itself away in the middle of a group: what it had not begun went to others, also if it came back. */
+let handedOver = false
+/** What waits for the end of a server, with that server's number; 0 if it had stopped before this thread heard of it. */
+const onFinished = new Map<() => void, number>()
 /** What keeps the thread alive: a server that it started, a shutdown that it awaits. */
 const keepers = new Set<string>()
 
@@ -45,11 +48,14 @@ export function attach(): void {
   const problem = binding.attach(pump, dispatch, meta, isMainThread)
   if (problem !== null) throw failure(Error, 'ERR_TOO_MANY_THREADS', problem)
   attached = true
+  // Node-API's own hooks run only if the event loop ends by itself, not at `process.exit` or an uncaught exception.
+  if (isMainThread) process.once('exit', () => binding.endProcess())
 }
 
 export function setHook(next: Hook | null): void {
   attach()
   hook = next as AnyHook | null
+  if (hook === null) handedOver = true
   binding.setHooked(next !== null)
   // On the main thread a hook without a server has nothing to wait for; a worker's is what the worker is for.
   keep('hook', next !== null && !isMainThread)
@@ -64,7 +70,7 @@ export function keep(reason: string, wanted: boolean): void {
 
 /** Calls back once, when the server has stopped and every thread was given its last event. */
 export function whenFinished(callback: () => void): () => void {
-  onFinished.add(callback)
+  onFinished.set(callback, binding.running())
   return () => onFinished.delete(callback)
 }
 
@@ -97,7 +103,9 @@ function pump(): void {
 
 /** Gives a group of events to the hook. Nothing that a hook throws leaves this function. */
 function dispatch(count: number, ...texts: string[]): void {
+  handedOver = false
   for (let at = 0; at < count; at++) {
+    if (handedOver) return
     const field = 1 + at * FIELDS
     const slot = meta[field] as number
     const kindAndFlag = meta[field + 2] as number
@@ -107,7 +115,6 @@ function dispatch(count: number, ...texts: string[]): void {
       if (type > STOPPED) finish()
       continue
     }
-    // The hook has taken itself away: what it has not begun goes to others.
     if (hook === null) return
     meta[0] = at
     let uuid = ''
@@ -182,10 +189,16 @@ function errorOf(text: string): Error {
 
 function finish(): void {
   current.uuid = ''
-  keepers.delete('server')
-  keepers.delete('hook')
-  const callbacks = [...onFinished]
-  onFinished.clear()
-  for (const callback of callbacks) callback()
+  // Another server may run already, if a thread was so busy that it heard late of the end of the one before.
+  const running = binding.running()
+  if (running === 0) {
+    keepers.delete('server')
+    keepers.delete('hook')
+  }
+  for (const [callback, server] of [...onFinished]) {
+    if (running !== 0 && server === running) continue
+    onFinished.delete(callback)
+    callback()
+  }
   binding.keepAlive(keepers.size > 0)
 }

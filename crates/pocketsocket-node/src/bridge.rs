@@ -12,8 +12,8 @@ use pocketsocket::{Config, Error, Event, Host, Lane, Offer, Pending, Server, Uui
 
 use crate::inbox::{INBOXES, Slab, kind};
 
-/// The server of the process, if one runs.
-static SERVER: Mutex<Option<Server>> = Mutex::new(None);
+/// The server of the process.
+static SERVER: Mutex<Slot> = Mutex::new(Slot { server: None, number: 0, stopping: false });
 /// Counts the changes of `SERVER`: a thread looks there again only when it has changed.
 static EPOCH: AtomicU32 = AtomicU32::new(0);
 /// The last hook was taken away on purpose: events are discarded instead of kept.
@@ -21,13 +21,38 @@ static DISCARD: AtomicBool = AtomicBool::new(false);
 /// Threads that have not handled the last event of a server that stopped.
 static UNFINISHED: AtomicUsize = AtomicUsize::new(0);
 
-fn server_slot() -> MutexGuard<'static, Option<Server>> {
+/// The place of the one server.
+struct Slot {
+    /// Until its last thread has ended.
+    server: Option<Server>,
+    /// Of the server that was started last, from 1 on.
+    number: u32,
+    /// A shutdown was begun: nobody can join it any more.
+    stopping: bool,
+}
+
+fn server_slot() -> MutexGuard<'static, Slot> {
     SERVER.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The server of the process.
+/// The server of the process, if one runs.
 pub fn server() -> Option<Server> {
-    server_slot().clone()
+    server_slot().server.clone()
+}
+
+/// The number of the server that runs, 0 without one.
+pub fn running() -> u32 {
+    let slot = server_slot();
+    if slot.server.is_some() { slot.number } else { 0 }
+}
+
+/// Begins to shut the server down; false if none runs.
+pub fn begin_shutdown(timeout: Duration) -> bool {
+    let mut slot = server_slot();
+    let Some(server) = &slot.server else { return false };
+    server.begin_shutdown(timeout);
+    slot.stopping = true;
+    true
 }
 
 /// Changes whenever [`server`] does.
@@ -37,8 +62,10 @@ pub fn epoch() -> u32 {
 
 /// Why a server is not started.
 pub enum StartError {
-    /// Another runs, with other settings, or is being shut down.
+    /// Another runs, with other settings.
     Running(Server),
+    /// One is being shut down.
+    Stopping(Server),
     /// It cannot start.
     Failed(Error),
 }
@@ -46,7 +73,10 @@ pub enum StartError {
 /// Starts the server of the process, or joins the one that runs with equal settings. Tells whether it was started.
 pub fn start(config: Config) -> Result<(Server, bool), StartError> {
     let mut slot = server_slot();
-    if let Some(running) = &*slot {
+    if let Some(running) = &slot.server {
+        if slot.stopping {
+            return Err(StartError::Stopping(running.clone()));
+        }
         let actual = Config { port: running.local_addr().port(), ..running.config().clone() };
         if config == *running.config() || config == actual {
             return Ok((running.clone(), false));
@@ -55,7 +85,11 @@ pub fn start(config: Config) -> Result<(Server, bool), StartError> {
     }
     let relays = config.broadcast;
     let server = Server::start(config, JsHost { relays }).map_err(StartError::Failed)?;
-    *slot = Some(server.clone());
+    *slot = Slot {
+        server: Some(server.clone()),
+        number: slot.number.wrapping_add(1).max(1),
+        stopping: false,
+    };
     EPOCH.fetch_add(1, Ordering::AcqRel);
     Ok((server, true))
 }
@@ -85,7 +119,8 @@ impl Host for JsHost {
         if let Some(index) = lane.index() {
             let sockets = &INBOXES[index].sockets;
             // A hook that left has set it to 0 already.
-            let _ = sockets.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| n.checked_sub(1));
+            let _ =
+                sockets.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| n.checked_sub(1));
         }
     }
 
@@ -100,8 +135,6 @@ impl Host for JsHost {
     }
 
     fn stopped(&self) {
-        *server_slot() = None;
-        EPOCH.fetch_add(1, Ordering::AcqRel);
         // One more than the threads, so that none of them can finish before all were told.
         UNFINISHED.fetch_add(1, Ordering::SeqCst);
         for inbox in &INBOXES {
@@ -110,6 +143,9 @@ impl Host for JsHost {
                 UNFINISHED.fetch_sub(1, Ordering::SeqCst);
             }
         }
+        // After that: the next server's events come behind the end of this one.
+        server_slot().server = None;
+        EPOCH.fetch_add(1, Ordering::AcqRel);
         finish_one();
     }
 }
@@ -147,7 +183,12 @@ pub fn detach(lane: usize, mut waiting: Vec<(Uuid, Vec<Pending>)>, on_purpose: b
 }
 
 /// Adds the records of `slab` from `first` on to `waiting`, by socket and in order.
-pub fn collect(server: &Server, slab: &Slab, first: usize, waiting: &mut Vec<(Uuid, Vec<Pending>)>) {
+pub fn collect(
+    server: &Server,
+    slab: &Slab,
+    first: usize,
+    waiting: &mut Vec<(Uuid, Vec<Pending>)>,
+) {
     let mut places: std::collections::HashMap<Uuid, usize> =
         waiting.iter().enumerate().map(|(at, (uuid, _))| (*uuid, at)).collect();
     for record in slab.records.iter().skip(first) {

@@ -149,6 +149,14 @@ pub fn run_server(settings: ServerSettings) -> Started {
             )),
             ..Started::default()
         },
+        Err(StartError::Stopping(server)) => Started {
+            code: Some("ERR_SERVER_RUNNING".to_owned()),
+            message: Some(format!(
+                "the server of this process on {} is being shut down: await shutdownServer() first",
+                server.local_addr()
+            )),
+            ..Started::default()
+        },
     }
 }
 
@@ -156,15 +164,21 @@ pub fn run_server(settings: ServerSettings) -> Started {
 #[napi]
 pub fn shutdown_server(env: Env, timeout_ms: f64) -> napi::Result<bool> {
     instance(&env)?.flush();
-    let Some(server) = bridge::server() else { return Ok(false) };
-    server.begin_shutdown(Duration::from_millis(timeout_ms as u64));
-    Ok(true)
+    Ok(bridge::begin_shutdown(Duration::from_millis(timeout_ms as u64)))
 }
 
-/// Whether a server runs.
+/// The process is about to exit: sockets get what was sent to them, and a Close.
 #[napi]
-pub fn is_running() -> bool {
-    bridge::server().is_some()
+pub fn end_process(env: Env) -> napi::Result<()> {
+    instance(&env)?.flush();
+    bridge::end_process();
+    Ok(())
+}
+
+/// The number of the server that runs, 0 without one.
+#[napi]
+pub fn running() -> u32 {
+    bridge::running()
 }
 
 fn resolve(uuid: &str) -> Option<SocketId> {

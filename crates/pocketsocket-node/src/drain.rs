@@ -44,7 +44,12 @@ pub struct Draining {
 
 impl Draining {
     /// Events that were not begun, for another thread; this one forgets them.
-    pub fn give_up(&mut self, server: &Server, meta: *const u32, waiting: &mut Vec<(Uuid, Vec<Pending>)>) {
+    pub fn give_up(
+        &mut self,
+        server: &Server,
+        meta: *const u32,
+        waiting: &mut Vec<(Uuid, Vec<Pending>)>,
+    ) {
         let first = self.next + self.begun(meta);
         bridge::collect(server, &self.slab, first, waiting);
         // Those of the group that were begun are still needed for their closes.
@@ -148,10 +153,8 @@ fn refill(instance: &Instance) -> bool {
         let limit = draining.limit();
         attached.inbox().swap(&mut draining.slab, limit)
     };
-    if refused {
-        if let Some(server) = bridge::server() {
-            server.room(lane_of(attached));
-        }
+    if refused && let Some(server) = bridge::server() {
+        server.room(lane_of(attached));
     }
     !instance.draining.borrow().slab.records.is_empty()
 }
@@ -222,7 +225,9 @@ fn prepare(
             last,
         ];
         // SAFETY: index.ts makes the array with 1 + 4 * 16 elements; it is kept alive, and JavaScript is not running.
-        unsafe { ptr::copy_nonoverlapping(fields.as_ptr(), attached.meta.add(1 + at * FIELDS), FIELDS) };
+        unsafe {
+            ptr::copy_nonoverlapping(fields.as_ptr(), attached.meta.add(1 + at * FIELDS), FIELDS);
+        };
         let value = &mut args[at + 1];
         // SAFETY: each pointer is given with the length of what it points to.
         unsafe {
@@ -233,7 +238,12 @@ fn prepare(
             match record.payload {
                 Payload::Bytes => {
                     let text = &slab.bytes[record.start..record.start + record.len];
-                    sys::napi_create_string_latin1(env, text.as_ptr().cast(), text.len() as isize, value);
+                    sys::napi_create_string_latin1(
+                        env,
+                        text.as_ptr().cast(),
+                        text.len() as isize,
+                        value,
+                    );
                 }
                 Payload::Wide => {
                     let text = &slab.wide[record.start..record.start + record.len];
@@ -279,7 +289,8 @@ pub unsafe extern "C" fn take(env: napi_env, info: napi_callback_info) -> napi_v
     let Some((into, room)) = call.bytes(1) else { return ptr::null_mut() };
     let draining = instance.draining.borrow();
     let at = draining.next + call.u32(0) as usize;
-    if let Some(record) = draining.slab.records.get(at).filter(|record| record.kind == kind::BINARY) {
+    if let Some(record) = draining.slab.records.get(at).filter(|record| record.kind == kind::BINARY)
+    {
         let bytes = &draining.slab.bytes[record.start..record.start + record.len];
         // SAFETY: the array has `room` bytes, of which no more than the record's are written.
         unsafe { ptr::copy_nonoverlapping(bytes.as_ptr(), into, bytes.len().min(room)) };

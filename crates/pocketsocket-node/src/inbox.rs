@@ -9,9 +9,7 @@ use std::sync::{
     atomic::{AtomicBool, AtomicUsize, Ordering},
 };
 
-use pocketsocket::{
-    CloseInfo, Error, Event, EventKind, Lane, Offer, Pending, Request, SocketId,
-};
+use pocketsocket::{CloseInfo, Error, Event, EventKind, Lane, Offer, Pending, Request, SocketId};
 
 use crate::{
     js::Doorbell,
@@ -202,6 +200,23 @@ struct State {
     errors: usize,
     /// A shard was refused: it is told when there is room.
     refused: bool,
+    /// By slot, one more than the generation of the socket whose Connect was taken for the hook that is there now. What
+    /// else comes is of a socket that an earlier hook had, and whose shard has not given it a new lane yet.
+    known: Vec<u32>,
+}
+
+impl State {
+    fn knows(&self, id: SocketId) -> bool {
+        self.known.get(id.slot as usize).is_some_and(|&known| known == id.generation + 1)
+    }
+
+    fn meet(&mut self, id: SocketId) {
+        let slot = id.slot as usize;
+        if self.known.len() <= slot {
+            self.known.resize(slot + 1, 0);
+        }
+        self.known[slot] = id.generation + 1;
+    }
 }
 
 impl Inbox {
@@ -214,6 +229,7 @@ impl Inbox {
                 limit: MIN_RECORDS,
                 errors: 0,
                 refused: false,
+                known: Vec::new(),
             }),
             doorbell: Mutex::new(None),
             rung: AtomicBool::new(false),
@@ -245,6 +261,7 @@ impl Inbox {
         state.owned = false;
         state.hooked = false;
         state.refused = false;
+        state.known = Vec::new();
         std::mem::take(&mut state.slab)
     }
 
@@ -260,6 +277,7 @@ impl Inbox {
     pub fn set_hooked(&self, hooked: bool) -> Slab {
         let mut state = self.state();
         state.hooked = hooked;
+        state.known = Vec::new();
         if hooked { Slab::default() } else { std::mem::take(&mut state.slab) }
     }
 
@@ -280,42 +298,56 @@ impl Inbox {
                     Form::Latin1(bytes) => bytes.len(),
                     Form::Utf16(units) => 2 * units.len(),
                 };
-                self.push(size, true, |slab| slab.push_text(record(kind::TEXT), form))
+                self.push(event, size, true, |slab| slab.push_text(record(kind::TEXT), form))
             }),
-            EventKind::Binary(bytes) => self.push(bytes.len(), true, |slab| {
+            EventKind::Binary(bytes) => self.push(event, bytes.len(), true, |slab| {
                 slab.push_bytes(record(kind::BINARY), bytes);
             }),
             EventKind::Connect { request, resumed } => {
                 let text = request_to_text(request, &event.uuid.to_string());
                 let record = Record { flag: resumed, ..record(kind::CONNECT) };
-                with_form(&text, |form| self.push(0, false, |slab| slab.push_text(record, form)))
+                with_form(&text, |form| {
+                    self.push(event, 0, false, |slab| slab.push_text(record, form))
+                })
             }
             EventKind::Close(info) => {
-                let record = Record { flag: info.was_clean, code: info.code, ..record(kind::CLOSE) };
+                let record =
+                    Record { flag: info.was_clean, code: info.code, ..record(kind::CLOSE) };
                 let offer = with_form(&info.reason, |form| {
-                    self.push(0, false, |slab| slab.push_text(record, form))
+                    self.push(event, 0, false, |slab| slab.push_text(record, form))
                 });
                 // The slot is released once JavaScript was told.
                 if offer == Offer::Taken { Offer::Kept } else { offer }
             }
             EventKind::Drain => {
-                self.push(0, false, |slab| slab.push_bytes(record(kind::DRAIN), &[]))
+                self.push(event, 0, false, |slab| slab.push_bytes(record(kind::DRAIN), &[]))
             }
         }
     }
 
-    fn push(&self, size: usize, bounded: bool, append: impl FnOnce(&mut Slab)) -> Offer {
+    fn push(
+        &self,
+        event: &Event<'_>,
+        size: usize,
+        bounded: bool,
+        append: impl FnOnce(&mut Slab),
+    ) -> Offer {
         {
             let mut state = self.state();
-            if !state.hooked {
+            let is_connect = matches!(event.kind, EventKind::Connect { .. });
+            if !state.hooked || !(is_connect || state.knows(event.id)) {
                 return Offer::Gone;
             }
             let full = bounded
                 && !state.slab.records.is_empty()
-                && (state.slab.records.len() >= state.limit || state.slab.size() + size > SLAB_BYTES);
+                && (state.slab.records.len() >= state.limit
+                    || state.slab.size() + size > SLAB_BYTES);
             if full {
                 state.refused = true;
                 return Offer::Full;
+            }
+            if is_connect {
+                state.meet(event.id);
             }
             append(&mut state.slab);
         }

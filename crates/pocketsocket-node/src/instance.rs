@@ -111,7 +111,8 @@ pub fn create(env: napi_env, exports: Object<'_>) -> napi::Result<()> {
 
 /// The instance of a macro-made call.
 pub fn of(env: napi_env) -> Option<&'static Instance> {
-    INSTANCES.with_borrow(|instances| instances.iter().copied().find(|instance| instance.env == env))
+    INSTANCES
+        .with_borrow(|instances| instances.iter().copied().find(|instance| instance.env == env))
 }
 
 /// The instance behind a raw function's data.

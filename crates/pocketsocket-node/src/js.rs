@@ -156,9 +156,20 @@ pub fn throw(env: napi_env, class: Class, code: &str, message: &str) -> napi_val
     // Texts of ours contain no NUL, but those of users might: they are given with their length instead.
     // SAFETY: `env` is of the running callback; each pointer is given with its length.
     unsafe {
-        let (mut code_value, mut text, mut error) = (ptr::null_mut(), ptr::null_mut(), ptr::null_mut());
-        sys::napi_create_string_utf8(env, code.as_ptr().cast(), code.len() as isize, &mut code_value);
-        sys::napi_create_string_utf8(env, message.as_ptr().cast(), message.len() as isize, &mut text);
+        let (mut code_value, mut text, mut error) =
+            (ptr::null_mut(), ptr::null_mut(), ptr::null_mut());
+        sys::napi_create_string_utf8(
+            env,
+            code.as_ptr().cast(),
+            code.len() as isize,
+            &mut code_value,
+        );
+        sys::napi_create_string_utf8(
+            env,
+            message.as_ptr().cast(),
+            message.len() as isize,
+            &mut text,
+        );
         match class {
             Class::Error => sys::napi_create_error(env, code_value, text, &mut error),
             Class::TypeError => sys::napi_create_type_error(env, code_value, text, &mut error),

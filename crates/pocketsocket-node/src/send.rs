@@ -8,7 +8,9 @@ use std::{
 };
 
 use napi::sys::{napi_callback_info, napi_env, napi_value};
-use pocketsocket::{InvalidMessage, MessageKind, Outbox, SendStatus, SocketId, Uuid};
+use pocketsocket::{
+    InvalidMessage, MessageKind, Outbox, SendStatus, SocketId, Uuid, check_message,
+};
 
 use crate::{
     bridge,
@@ -84,7 +86,20 @@ fn to_one<const N: usize>(
         let status = outbox.send_with(id, kind, write);
         if form.is_none() { Err(Refused::NotBytes) } else { status.map_err(Refused::Invalid) }
     });
-    sent.unwrap_or(Ok(SendStatus::Unknown))
+    sent.unwrap_or_else(|| without_server(call, at, kind, SendStatus::Unknown))
+}
+
+/// An argument is wrong or it is not, with a server or without.
+fn without_server<const N: usize>(
+    call: &Call<N>,
+    at: usize,
+    kind: MessageKind,
+    status: SendStatus,
+) -> Result<SendStatus, Refused> {
+    let mut data = Vec::new();
+    let is_text = append(call, at, &mut data).ok_or(Refused::NotBytes)?;
+    check_message(kind, &data, kind == MessageKind::Text && !is_text).map_err(Refused::Invalid)?;
+    Ok(status)
 }
 
 fn message_kind(kind: u32) -> Result<MessageKind, Refused> {
@@ -140,7 +155,9 @@ pub unsafe extern "C" fn publish(env: napi_env, info: napi_callback_info) -> nap
         }
         let topic = String::from_utf8_lossy(&topic);
         let except = resolve(&call, 3);
-        to_many(instance, &call, 1, 2, |outbox, kind, data| outbox.publish(&topic, kind, data, except))
+        to_many(instance, &call, 1, 2, |outbox, kind, data| {
+            outbox.publish(&topic, kind, data, except)
+        })
     })
 }
 
@@ -154,9 +171,11 @@ fn to_many<const N: usize>(
     let kind = message_kind(call.u32(kind_at))?;
     let mut data = Vec::new();
     append(call, data_at, &mut data).ok_or(Refused::NotBytes)?;
-    let shared = instance.with_outbox(|outbox| share(outbox, kind, &data));
-    // Without a server there is nobody to send to.
-    shared.unwrap_or(Ok(SendStatus::Ok)).map_err(Refused::Invalid)
+    match instance.with_outbox(|outbox| share(outbox, kind, &data)) {
+        Some(status) => status.map_err(Refused::Invalid),
+        // There is nobody to send to.
+        None => without_server(call, data_at, kind, SendStatus::Ok),
+    }
 }
 
 /// `flush()`: hands what was sent to the shards.

@@ -107,7 +107,10 @@ impl Registry {
         let chunk = self.chunks.get(index as usize / CHUNK)?;
         let slots = chunk.get_or_init(|| (0..CHUNK).map(|_| Slot::default()).collect());
         let slot = &slots[index as usize % CHUNK];
-        let generation = slot.generation.load(Ordering::Relaxed).wrapping_add(1) & GENERATION_MASK;
+        let before = slot.generation.load(Ordering::Relaxed);
+        // A slot's first holder: a stale id of an earlier server of the process should not fit it.
+        let before = if before == 0 { self.node as u32 } else { before };
+        let generation = before.wrapping_add(1) & GENERATION_MASK;
         let random = random();
         slot.shard.store(shard, Ordering::Relaxed);
         slot.dropped.store(false, Ordering::Relaxed);

@@ -1,0 +1,195 @@
+// Options of runServer: what is refused, and what those that are taken do.
+
+import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import test from 'ava'
+import { EventType, MessageKind, runServer, type ServerOptions, send, stats } from 'pocketsocket'
+import { fixture } from './support/child.js'
+import { Client } from './support/client.js'
+import { cleanUp, client, known, start, startNoted } from './support/server.js'
+
+cleanUp(test)
+
+type Refused = [value: unknown, type: 'TypeError' | 'RangeError', allowed: string]
+
+const bytes = '1 to 1073741824 (bytes)'
+const seconds = '0 to 86400 (seconds, 0 is never)'
+const milliseconds = '1 to 600000 (milliseconds)'
+const port = '0 to 65535'
+
+/** A wrong type, and what is out of range, by option. */
+const REFUSED: Record<string, Refused[]> = {
+  address: [5, '', null].map((value) => [value, 'TypeError', 'an IP address']),
+  port: [
+    ['8090', 'TypeError', port],
+    [-1, 'RangeError', port],
+    [65_536, 'RangeError', port],
+    [1.5, 'RangeError', port],
+    [Number.NaN, 'RangeError', port],
+  ],
+  ...Object.fromEntries(
+    Object.entries({
+      maxPayload: [bytes, 0, 2 ** 30 + 1],
+      backpressureLimit: [bytes, 0, 2 ** 30 + 1],
+      idleTimeout: [seconds, -1, 86_401],
+      pingInterval: [seconds, -1, 86_401],
+      handshakeTimeout: [milliseconds, 0, 600_001],
+      closeTimeout: [milliseconds, 0, 600_001],
+      maxConnections: ['1 to 4194303 (sockets)', 0, 4_194_304],
+      threads: ['1 to 64 (threads)', 0, 65],
+    } as Record<string, [string, number, number]>).map(([name, [allowed, low, high]]) => [
+      name,
+      [
+        ['1', 'TypeError', allowed],
+        [null, 'TypeError', allowed],
+        [true, 'TypeError', allowed],
+        [low, 'RangeError', allowed],
+        [-1, 'RangeError', allowed],
+        [high, 'RangeError', allowed],
+        [1.5, 'RangeError', allowed],
+        [Number.NaN, 'RangeError', allowed],
+        [2 ** 60, 'RangeError', allowed],
+      ] satisfies Refused[],
+    ]),
+  ),
+  template: [5, null, {}].map((value) => [value, 'TypeError', "a file's path"]),
+  broadcast: [1, 'true', null].map((value) => [value, 'TypeError', 'true or false']),
+  print: [1, 'true', null].map((value) => [value, 'TypeError', 'true or false']),
+  allowedOrigins: [
+    ['*', 'TypeError', 'an array of origins'],
+    [[5], 'TypeError', 'an array of origins'],
+    [['no origin'], 'RangeError', "'*', or a scheme, a host"],
+  ],
+}
+
+/** As an error shows it. */
+function shown(value: unknown): string {
+  if (Array.isArray(value)) return ''
+  if (typeof value === 'string') return `'${value}'`
+  return typeof value === 'object' && value !== null ? 'an object' : String(value)
+}
+
+for (const [name, cases] of Object.entries(REFUSED)) {
+  test.serial(`option ${name}: what is wrong is refused, with its name, its value and what is allowed`, (t) => {
+    for (const [value, type, allowed] of cases) {
+      const error = t.throws(() => runServer({ port: 0, [name]: value } as ServerOptions), {
+        code: 'ERR_INVALID_OPTION',
+      })
+      t.is(error?.name, type, String(value))
+      for (const word of [`'${name}'`, shown(value), allowed]) {
+        t.true(error?.message.includes(word), `'${word}' in '${error?.message}'`)
+      }
+    }
+    t.is(stats().threads, 0, 'nothing was started')
+  })
+}
+
+test.serial('an unknown option is refused, with the known ones', (t) => {
+  const wrong = { port: 0, maxPayLoad: 5 } as ServerOptions
+  for (const call of [() => runServer(wrong), () => runServer('127.0.0.1', 0, wrong)]) {
+    const error = t.throws(call, { instanceOf: TypeError, code: 'ERR_INVALID_OPTION' })
+    for (const word of ["'maxPayLoad'", 'maxPayload', 'handshakeTimeout']) t.true(error?.message.includes(word))
+  }
+  for (const options of [5, 'x', null]) {
+    t.throws(() => runServer('127.0.0.1', 0, options as never), { instanceOf: TypeError, code: 'ERR_INVALID_OPTION' })
+  }
+})
+
+test.serial('an option that is undefined is as one that is not given', (t) => {
+  const given = { address: undefined, port: 0, maxPayload: undefined, print: undefined } as unknown as ServerOptions
+  t.is(runServer(given).address, '127.0.0.1')
+})
+
+test.serial('a template is served on every path, as it was when the server started', async (t) => {
+  const folder = await mkdtemp(join(tmpdir(), 'pocketsocket-'))
+  t.teardown(() => rm(folder, { recursive: true }))
+  const template = join(folder, 'page.html')
+  await writeFile(template, '<!doctype html><title>Привет</title>')
+  const { url } = start({ template })
+  await writeFile(template, 'changed')
+  for (const path of ['/', '/any/path?query']) {
+    const page = await fetch(url + path)
+    t.is(await page.text(), '<!doctype html><title>Привет</title>')
+    t.is(page.headers.get('content-type'), 'text/html; charset=utf-8')
+  }
+})
+
+test.serial('a template that is missing is an error that names the file', (t) => {
+  const error = t.throws(() => start({ template: '/no/such/page.html' }), { instanceOf: Error, code: 'ERR_TEMPLATE' })
+  t.true(error?.message.includes('/no/such/page.html'))
+  t.is(stats().threads, 0)
+})
+
+test.serial('broadcast relays each message to all but its sender, and the hook gets it too', async (t) => {
+  const { server, events } = startNoted({ broadcast: true })
+  const [a, b, c] = [await client(server), await client(server), await client(server)]
+  a.send('from a 😀')
+  t.is(await b.text(), 'from a 😀')
+  t.is(await c.text(), 'from a 😀')
+  b.send(Buffer.from([1, 2, 3]))
+  t.deepEqual(await a.receive(), { data: Buffer.from([1, 2, 3]), binary: true })
+  t.deepEqual(await c.receive(), { data: Buffer.from([1, 2, 3]), binary: true })
+  t.is((await events.first(EventType.Text)).data, 'from a 😀')
+  t.deepEqual((await events.first(EventType.Binary)).data, Buffer.from([1, 2, 3]))
+  t.is(a.left + b.left + c.left, 0, 'no sender got its own')
+})
+
+test.serial('broadcast works without any hook', async (t) => {
+  const program = fixture(t, 'server', ['silent', 'broadcast=true'])
+  const { url } = await program.told<{ url: string }>()
+  const [a, b] = [await Client.connect(url), await Client.connect(url)]
+  // More than would wait for a hook.
+  for (let n = 0; n < 5000; n++) a.send(String(n))
+  for (let n = 0; n < 5000; n++) if ((await b.text()) !== String(n)) t.fail(`message ${n}`)
+  t.is(a.left, 0)
+})
+
+test.serial('print writes a line an event, with control characters escaped', async (t) => {
+  const program = fixture(t, 'server', ['print=true'])
+  const { url } = await program.told<{ url: string }>()
+  const one = await Client.connect(`${url}/path`)
+  one.send('a\u001b[2J\nb')
+  await one.text()
+  one.send(Buffer.alloc(5))
+  await one.close(4000, 'bye')
+  const lines = [await program.line(), await program.line(), await program.line(), await program.line()]
+  const uuid = lines[0]?.split(' ')[0] as string
+  t.deepEqual(lines, [
+    `${uuid} connect 127.0.0.1 /path`,
+    `${uuid} text 7 a\\u{1b}[2J\\nb`,
+    `${uuid} binary 5`,
+    `${uuid} close 4000 bye`,
+  ])
+})
+
+test.serial('a socket beyond maxConnections gets 503, and the next one its place', async (t) => {
+  const { server, events } = startNoted({ maxConnections: 2 })
+  const first = await known(server, events)
+  await known(server, events)
+  await t.throwsAsync(client(server), { message: /503/ })
+  t.is((await fetch(server.url)).status, 200, 'pages are served all the same')
+  await first.client.close()
+  await events.first(EventType.Close)
+  const third = await known(server, events)
+  t.is(send(third.uuid, MessageKind.Text, 'welcome'), 0)
+  t.is(await third.client.text(), 'welcome')
+})
+
+test.serial(
+  'POCKETSOCKET_LOG=debug writes a readable log to standard error, and without it there is none',
+  async (t) => {
+    for (const level of ['debug', undefined]) {
+      const program = fixture(t, 'server', [], { POCKETSOCKET_LOG: level })
+      const { url } = await program.told<{ url: string }>()
+      const one = await Client.connect(`${url}/where`)
+      one.send('exit')
+      const { stderr } = await program.exit()
+      if (level === undefined) t.is(stderr, '')
+      else {
+        t.regex(stderr, /\d\d:\d\d:\d\d \+\d+\.\d{3}s info {2}listening on 127\.0\.0\.1:\d+/)
+        t.regex(stderr, /debug [0-9a-f-]{36} opened: \/where/)
+      }
+    }
+  },
+)
