@@ -16,4 +16,4 @@ pub(crate) use self::{
 };
 
 /// How long after the last message was sent its answer may come.
-const DRAIN: Duration = Duration::from_secs(10);
+const DRAIN: Duration = Duration::from_secs(5);

@@ -78,6 +78,12 @@ impl Meter {
         }
     }
 
+    /// Notes how long a message took, or has waited in vain, that was due while it was measured and is not counted. Left
+    /// out, those that waited longest would be missing from the latencies.
+    pub(crate) fn record_late(&mut self, latency: Duration) {
+        self.latencies.saturating_record(latency.as_nanos() as u64);
+    }
+
     /// Writes the figures down. `what` is counted: `messages`, `deliveries`, `connections`.
     pub(crate) fn report(&self, report: &mut Report, what: &str) {
         let (Some(begun), Some(ended)) = (self.begun, self.ended) else {

@@ -96,7 +96,7 @@ impl Run<'_> {
                 Ok(socket.send(message, messages)?)
             })?;
         }
-        self.drained()
+        self.drained(false)
     }
 
     /// Messages leave when they are due, round robin over the sockets, whatever came back.
@@ -122,18 +122,22 @@ impl Run<'_> {
                 })
             })?;
         }
-        self.drained()
+        self.drained(true)
     }
 
-    /// Waits for what is still on the way.
-    fn drained(self) -> Result<Meter, Failure> {
-        let Self { swarm, outstanding, message, meter } = self;
+    /// Waits for what is still on the way; notes how late it came if that is asked for.
+    fn drained(self, note: bool) -> Result<Meter, Failure> {
+        let Self { swarm, outstanding, message, mut meter } = self;
         let end = Instant::now() + DRAIN;
         let mut left: u64 = outstanding.iter().map(Outstanding::len).sum();
         while left > 0 && Instant::now() < end {
-            swarm.turn(end, message, |index, _, messages, _| {
+            swarm.turn(end, message, |index, _, messages, now| {
                 left = left.saturating_sub(messages as u64);
-                outstanding[index].came(messages, |_, _| {})
+                outstanding[index].came(messages, |due, _| {
+                    if note {
+                        meter.record_late(now.saturating_duration_since(due));
+                    }
+                })
             })?;
         }
         Ok(meter)

@@ -1,6 +1,7 @@
 //! Victims at a modest rate beside flooders without limit: does the server still serve them, and those who come?
 
 use std::{
+    collections::VecDeque,
     net::SocketAddr,
     sync::{
         Arc,
@@ -51,7 +52,7 @@ pub(crate) fn flood(mut args: Args) -> Result<Report, Failure> {
     let mut meter = Meter::new(warmup, length, pid)?;
     let every = Duration::from_secs_f64(1.0 / (rate * victims as f64));
     let (mut due, mut turns) = (Instant::now(), (0..victims).cycle());
-    let mut outstanding = vec![std::collections::VecDeque::new(); victims];
+    let mut outstanding = vec![VecDeque::<Instant>::new(); victims];
     let (mut sent, mut came) = (0_u64, 0_u64);
     let flooded_before = flood.messages();
     while !meter.is_over() {
@@ -71,6 +72,9 @@ pub(crate) fn flood(mut args: Args) -> Result<Report, Failure> {
             }
             Ok(())
         })?;
+    }
+    for due in outstanding.iter().flatten() {
+        meter.record_late(due.elapsed());
     }
     let flooded = flood.messages() - flooded_before;
     over.store(true, Ordering::Release);
@@ -98,6 +102,11 @@ fn newcomers(address: SocketAddr, over: &AtomicBool) -> Result<(Histogram<u64>, 
         }
         due += NEWCOMER;
         thread::sleep(due.saturating_duration_since(Instant::now()));
+    }
+    // Those that were due and whose turn did not come have waited at least so long.
+    while due < Instant::now() {
+        took.saturating_record(due.elapsed().as_nanos() as u64);
+        due += NEWCOMER;
     }
     Ok((took, failed))
 }

@@ -68,7 +68,8 @@ fn start(command: &str, stdout: Stdio) -> Result<Running, Failure> {
     let program = words.next().ok_or("--command is empty")?;
     let child = Command::new(program)
         .args(words)
-        .stdin(Stdio::null())
+        // Open as long as the program runs: some end with it.
+        .stdin(Stdio::piped())
         .stdout(stdout)
         .spawn()
         .map_err(|error| format!("'{program}' cannot be started: {error}"))?;
