@@ -12,6 +12,8 @@ function run(command, args) {
   const { status, error } = spawnSync(command, args, {
     cwd: root,
     stdio: 'inherit',
+    // `npm start --silent` silences npm's own words, not what is wrong.
+    env: { ...process.env, npm_config_loglevel: 'error' },
     shell: process.platform === 'win32',
   })
   if (error !== undefined) {
@@ -25,6 +27,7 @@ function run(command, args) {
 
 const installed = join(root, 'node_modules/.package-lock.json')
 if (!existsSync(installed) || statSync(installed).mtimeMs < statSync(join(root, 'package-lock.json')).mtimeMs) {
-  run('npm', ['ci', '--no-audit', '--no-fund'])
+  // Not `npm ci`: it refuses a lockfile that lacks binaries for platforms which the registry at hand does not carry.
+  run('npm', ['install', '--no-save', '--no-audit', '--no-fund'])
 }
 run('npm', ['run', '--silent', 'build'])

@@ -128,6 +128,12 @@ impl Host for JsHost {
         lane.index().map_or(Offer::Gone, |index| INBOXES[index].offer(event))
     }
 
+    fn flush(&self, lane: Lane) {
+        if let Some(index) = lane.index() {
+            INBOXES[index].ring();
+        }
+    }
+
     fn error(&self, error: &Error) {
         for inbox in &INBOXES {
             inbox.error(error);

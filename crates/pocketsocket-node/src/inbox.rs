@@ -351,7 +351,6 @@ impl Inbox {
             }
             append(&mut state.slab);
         }
-        self.ring();
         Offer::Taken
     }
 
@@ -382,7 +381,8 @@ impl Inbox {
         true
     }
 
-    fn ring(&self) {
+    /// Wakes the thread for what was taken, unless somebody has.
+    pub fn ring(&self) {
         if self.rung.load(Ordering::SeqCst) || self.rung.swap(true, Ordering::SeqCst) {
             return;
         }

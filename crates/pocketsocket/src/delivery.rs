@@ -54,11 +54,16 @@ impl Shard {
                 self.shared.host.discarded(&told);
                 Offer::Taken
             }
-            lane => self.shared.host.offer(lane, &told),
+            lane => {
+                self.offered |= 1 << lane.0;
+                self.shared.host.offer(lane, &told)
+            }
         };
         if matches!(offer, Offer::Full | Offer::Gone) {
             return false;
         }
+        // Behind the tasks that are to run already: their events are part of the same burst.
+        self.burst_ended.notify_one();
         match kind {
             EventKind::Connect { .. } if client.lane != Lane::DISCARD => client.introduced = true,
             EventKind::Close(_) => {

@@ -61,6 +61,10 @@ pub trait Host: Send + Sync + 'static {
     /// [`Offer::Full`].
     fn offer(&self, lane: Lane, event: &Event<'_>) -> Offer;
 
+    /// The lane was offered events, and for now that was the last: a burst of a shard's sockets ends here. A host that has to
+    /// wake somebody does it here, once for all of them.
+    fn flush(&self, _lane: Lane) {}
+
     /// A socket has left the lane that [`Host::assign`] gave it.
     fn unassign(&self, _lane: Lane) {}
 

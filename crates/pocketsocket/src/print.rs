@@ -98,6 +98,10 @@ impl<H: Host> Host for Printing<H> {
         offer
     }
 
+    fn flush(&self, lane: Lane) {
+        self.inner.flush(lane);
+    }
+
     fn unassign(&self, lane: Lane) {
         self.inner.unassign(lane);
     }

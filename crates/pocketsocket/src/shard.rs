@@ -16,6 +16,7 @@ use std::{
 use bytes::Bytes;
 use tokio::{
     runtime::{self, LocalOptions},
+    sync::Notify,
     time::{MissedTickBehavior, interval, sleep_until},
 };
 
@@ -49,6 +50,10 @@ pub(crate) struct Shard {
     topics: Topics,
     /// For `broadcast`: the relay is a producer like any other.
     pub(crate) relay: Outbox,
+    /// Lanes that were offered events and not flushed, a bit each.
+    pub(crate) offered: u64,
+    /// Has [`flush_host`] run.
+    pub(crate) burst_ended: Rc<Notify>,
     /// What its sockets read into, one at a time: none of them keeps a buffer of its own.
     pub(crate) read_buffer: Box<[u8]>,
     /// Where small frames of one socket are put together, so that one call of the system sends them.
@@ -95,6 +100,7 @@ pub(crate) fn run(shared: &Arc<Shared>, index: u8, ready: &SyncSender<io::Result
         log::error!("{thread} panicked: {message}");
         shared.host.error(&Error::Panicked { thread, message });
         shard.borrow_mut().end_all(1011, "the server failed");
+        shard.borrow_mut().flush_host();
         shared.load[usize::from(index)].store(0, Ordering::Relaxed);
     }
 }
@@ -106,6 +112,7 @@ async fn main(shard: &ShardRef) {
     let mut timer = interval(tick(&shared.config));
     timer.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut items = Vec::new();
+    tokio::task::spawn_local(flush_host(Rc::clone(shard)));
     loop {
         // An empty shard has nothing to time: the process sleeps.
         let idle = shard.borrow().is_idle();
@@ -125,12 +132,23 @@ async fn main(shard: &ShardRef) {
             () = sleep_until(stop_at.unwrap_or_else(Instant::now).into()), if stop_at.is_some() => {}
         }
         if shard.borrow_mut().has_stopped() {
+            shard.borrow_mut().flush_host();
             return;
         }
         // One burst of a producer must not keep its items' memory.
         if items.capacity() > 1024 {
             items = Vec::new();
         }
+    }
+}
+
+/// Tells the host of the end of each burst. A task of its own, since the runtime takes tasks in turn: it runs once those
+/// that were ready before it have.
+async fn flush_host(shard: ShardRef) {
+    let burst_ended = Rc::clone(&shard.borrow().burst_ended);
+    loop {
+        burst_ended.notified().await;
+        shard.borrow_mut().flush_host();
     }
 }
 
@@ -173,6 +191,8 @@ impl Shard {
             rounds: (0..Lane::MAX + 2).map(|_| VecDeque::new()).collect(),
             orphans: VecDeque::new(),
             topics: Topics::default(),
+            offered: 0,
+            burst_ended: Rc::default(),
             read_buffer: vec![0; TURN_BYTES].into(),
             write_buffer: Vec::new(),
             population: 0,
@@ -209,6 +229,15 @@ impl Shard {
     /// Has the shard's loop look at whether there is something to time, and whether a shutdown is complete.
     pub(crate) fn wake_loop(&self) {
         self.shared.mailboxes[usize::from(self.index)].wake();
+    }
+
+    fn flush_host(&mut self) {
+        let mut offered = std::mem::take(&mut self.offered);
+        while offered != 0 {
+            let lane = offered.trailing_zeros() as u8;
+            offered &= offered - 1;
+            self.shared.host.flush(Lane(lane));
+        }
     }
 
     fn is_idle(&self) -> bool {
