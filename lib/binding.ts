@@ -9,6 +9,8 @@ interface Hot {
   drain(): 0 | 1
   /** Copies the bytes of the current group's event `index`. */
   take(index: number, into: Uint8Array): void
+  /** The uuid of the current group's Connect `index`, as a string of its own. */
+  uuid(index: number): string
   send(slot: number, generation: number, kind: number, data: string | Uint8Array): number
   sendTo(uuid: string, kind: number, data: string | Uint8Array): number
   sendAll(kind: number, data: string | Uint8Array, originUuid?: string | null): number

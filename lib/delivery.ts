@@ -133,7 +133,7 @@ function dispatch(count: number, ...texts: string[]): void {
       }
       case CONNECT: {
         const parts = (texts[at] as string).split('\n')
-        uuid = parts[0] as string
+        uuid = binding.uuid(at)
         uuids[slot] = uuid
         event = { kind: CONNECT, data: '', request: requestOf(parts), resumed: kindAndFlag >>> 8 === 1 }
         break

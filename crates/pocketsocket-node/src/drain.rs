@@ -23,6 +23,8 @@ use crate::{
 const GROUP: usize = 16;
 /// Numbers an event in `meta`, after the first.
 const FIELDS: usize = 4;
+/// Characters of a uuid.
+const UUID: usize = 36;
 /// Events a turn of the event loop: timers and I/O of the application come in between.
 const TURN: usize = 64;
 /// How long a turn may take, when the hook is slow.
@@ -278,6 +280,27 @@ fn settle(instance: &Instance, slab: &Slab, first: usize, last: usize) {
             _ => {}
         }
     }
+}
+
+/// `uuid(index)`: the uuid of the group's Connect, as a string of its own. A part of the request's text would keep all of that
+/// alive as long as the socket lives.
+pub unsafe extern "C" fn uuid(env: napi_env, info: napi_callback_info) -> napi_value {
+    // SAFETY: values of the running callback; the data is the instance.
+    let call = unsafe { Call::<1>::new(env, info) };
+    // SAFETY: as above.
+    let instance = unsafe { instance::from_data(call.data) };
+    let draining = instance.draining.borrow();
+    let at = draining.next + call.u32(0) as usize;
+    let record = draining.slab.records.get(at).filter(|record| record.kind == kind::CONNECT);
+    let text = record.and_then(|record| draining.slab.bytes.get(record.start..record.start + UUID));
+    let mut value = ptr::null_mut();
+    if let Some(text) = text {
+        // SAFETY: the text is given with its length.
+        unsafe {
+            sys::napi_create_string_latin1(env, text.as_ptr().cast(), UUID as isize, &mut value)
+        };
+    }
+    value
 }
 
 /// `take(index, into)`: copies the bytes of the group's event into a Uint8Array of their length.

@@ -98,6 +98,7 @@ pub fn create(env: napi_env, exports: Object<'_>) -> napi::Result<()> {
     unsafe {
         export(env, exports, c"drain", drain::drain, data);
         export(env, exports, c"take", drain::take, data);
+        export(env, exports, c"uuid", drain::uuid, data);
         export(env, exports, c"send", send::send, data);
         export(env, exports, c"sendTo", send::send_to, data);
         export(env, exports, c"sendAll", send::send_all, data);
