@@ -30,7 +30,7 @@ use crate::{
 };
 
 /// Makes a socket of an upgraded connection: tells the host, and starts its task.
-pub(crate) fn open(shard: ShardRef, stream: TcpStream, early: Bytes, uuid: Uuid, request: Request) {
+pub(crate) fn open(shard: ShardRef, stream: TcpStream, early: &[u8], uuid: Uuid, request: Request) {
     let id = uuid.id;
     {
         let mut state = shard.borrow_mut();
@@ -53,17 +53,18 @@ pub(crate) fn open(shard: ShardRef, stream: TcpStream, early: Bytes, uuid: Uuid,
             }
         }
     }
-    tokio::task::spawn_local(run(shard, stream, early, id));
+    // A copy: the original keeps the whole buffer of the request alive, also when nothing is left of it.
+    tokio::task::spawn_local(run(shard, stream, early.to_vec(), id));
 }
 
-async fn run(shard: ShardRef, stream: TcpStream, early: Bytes, id: SocketId) {
+async fn run(shard: ShardRef, stream: TcpStream, early: Vec<u8>, id: SocketId) {
     // However this task ends, its Close is told: by a panic or the end of the runtime too.
     let guard = EndGuard { shard, id };
     let mut connection = Connection {
         stream,
         id,
         decoder: Decoder::default(),
-        carried: early.into(),
+        carried: early,
         consumed: 0,
         closing: None,
     };

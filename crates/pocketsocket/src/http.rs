@@ -80,7 +80,7 @@ pub(crate) async fn serve(shard: ShardRef, stream: TcpStream, address: SocketAdd
     let stream = parts.io.into_inner();
     match (outcome, upgrade.take()) {
         (Ok(Ok(())), Some(upgrade)) => {
-            connection::open(shard, stream, parts.read_buf, upgrade.uuid, upgrade.request);
+            connection::open(shard, stream, &parts.read_buf, upgrade.uuid, upgrade.request);
         }
         (outcome, upgrade) => {
             if let Some(upgrade) = upgrade {
