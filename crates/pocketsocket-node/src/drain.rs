@@ -28,7 +28,7 @@ const UUID: usize = 36;
 /// Events a turn of the event loop: timers and I/O of the application come in between.
 const TURN: usize = 64;
 /// How long a turn may take, when the hook is slow.
-const TURN_TIME: Duration = Duration::from_millis(4);
+const TURN_TIME: Duration = Duration::from_millis(2);
 /// What may wait in the inbox, as time of the hook.
 const INBOX_TIME: Duration = Duration::from_millis(5);
 
