@@ -246,12 +246,15 @@ impl Shard {
 
     /// Does what one producer asked for, in order.
     fn execute(&mut self, batch: Batch) {
-        let mut bytes = Bytes::from(batch.bytes);
+        let bytes = Bytes::from(batch.bytes);
+        let mut end = 0;
         for command in batch.commands {
             match command {
                 Command::Send { id, unused, len } => {
                     let payload = len as usize - MAX_SENT_HEADER;
-                    let frame = bytes.split_to(len as usize).split_off(usize::from(unused));
+                    let start = end + usize::from(unused);
+                    end += len as usize;
+                    let frame = bytes.slice(start..end);
                     self.enqueue(id, frame, payload);
                 }
                 Command::Share { to, frame, except } => self.fan_out(&to, &frame, except),
