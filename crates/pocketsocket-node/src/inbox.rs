@@ -381,9 +381,12 @@ impl Inbox {
         true
     }
 
-    /// Wakes the thread for what was taken, unless somebody has.
+    /// Wakes the thread for what was taken, unless somebody has, or it has found it by itself.
     pub fn ring(&self) {
-        if self.rung.load(Ordering::SeqCst) || self.rung.swap(true, Ordering::SeqCst) {
+        if self.rung.load(Ordering::SeqCst) || self.state().slab.records.is_empty() {
+            return;
+        }
+        if self.rung.swap(true, Ordering::SeqCst) {
             return;
         }
         if let Some(doorbell) = &*self.doorbell.lock().unwrap_or_else(PoisonError::into_inner) {

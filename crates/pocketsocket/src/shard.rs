@@ -282,14 +282,15 @@ impl Shard {
     pub(crate) fn enqueue(&mut self, id: SocketId, mut frame: Bytes, payload: usize) {
         let cost = payload + ENTRY_BYTES;
         match self.client(id) {
-            Some(client) if !client.ended => {
+            // After a Close nothing may be sent (RFC 6455 section 5.5.1): another thread may have been late.
+            Some(client) if !client.ended && client.closing.is_none() => {
                 // A socket that is behind would keep the whole batch alive for a small part of it.
                 if client.blocked && frame.len() <= COPY_BELOW {
                     frame = Bytes::copy_from_slice(&frame);
                 }
                 client.push(Outgoing { frame, cost });
             }
-            // It ended after the message was taken.
+            // It ended, or was closed, after the message was taken.
             _ => {
                 self.shared.registry.unreserve(id, cost);
             }

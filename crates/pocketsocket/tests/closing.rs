@@ -215,3 +215,19 @@ async fn a_close_nobody_wants_is_counted_and_frees_its_slot() {
     until(|| rig.host.discarded.load(SeqCst) == 6).await;
     assert_eq!(rig.server.stats().discarded, 6, "three Connects, three Closes");
 }
+
+#[tokio::test]
+async fn what_another_thread_hands_over_too_late_does_not_follow_the_close() {
+    let mut rig = Rig::start(config());
+    let mut stream = raw::open(&rig.server).await;
+    let id = rig.next().await.id;
+    let (mut late, mut closing) = (rig.server.outbox(), rig.server.outbox());
+    assert_eq!(late.send(id, MessageKind::Text, b"late"), Ok(SendStatus::Ok));
+    assert_eq!(closing.close(id, 4000, "bye"), SendStatus::Ok);
+    assert_eq!(raw::read_close_code(&mut stream).await, Some(4000));
+    late.flush();
+    until(|| rig.server.stats().buffered_bytes == 0).await;
+    stream.write_all(&raw::frame(0x88, &4000u16.to_be_bytes())).await.unwrap();
+    assert_eq!(raw::read_frame(&mut stream).await, None, "nothing after the Close");
+    assert!(rig.next_close().await.was_clean);
+}
