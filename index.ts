@@ -97,7 +97,10 @@ export interface ConnectEvent {
   readonly kind: typeof EventType.Connect
   readonly data: ''
   readonly request: Request
-  /** Another hook had this socket before, and has left it. Its `request.headers` are empty then. */
+  /**
+   * Another hook had this socket before, and has left it. Its `request.headers` are empty then; so are those of a socket
+   * that opened while events were discarded.
+   */
   readonly resumed: boolean
 }
 
