@@ -10,7 +10,10 @@ use std::{
 
 use pocketsocket::{Config, Error, Event, Host, Lane, Offer, Pending, Server, Uuid};
 
-use crate::inbox::{INBOXES, Slab, kind};
+use crate::{
+    inbox::INBOXES,
+    slab::{Slab, kind},
+};
 
 /// The server of the process.
 static SERVER: Mutex<Slot> = Mutex::new(Slot { server: None, number: 0, stopping: false });

@@ -14,9 +14,10 @@ use pocketsocket::{Pending, Server, Uuid};
 
 use crate::{
     bridge,
-    inbox::{MAX_RECORDS, MIN_RECORDS, Payload, Slab, kind},
+    inbox::{MAX_RECORDS, MIN_RECORDS},
     instance::{self, Instance, lane_of},
     js::{Call, number},
+    slab::{Payload, Slab, kind},
 };
 
 /// Events a call of JavaScript: `dispatch` in index.ts takes this many texts.

@@ -9,10 +9,11 @@ use std::sync::{
     atomic::{AtomicBool, AtomicUsize, Ordering},
 };
 
-use pocketsocket::{CloseInfo, Error, Event, EventKind, Lane, Offer, Pending, Request, SocketId};
+use pocketsocket::{Error, Event, EventKind, Lane, Offer, SocketId};
 
 use crate::{
     js::Doorbell,
+    slab::{Record, SLAB_BYTES, Slab, kind, request_to_text},
     text::{Form, with_form},
 };
 
@@ -20,164 +21,8 @@ use crate::{
 pub const MIN_RECORDS: usize = 64;
 /// Messages that are never passed, however fast the hook.
 pub const MAX_RECORDS: usize = 16 * 1024;
-/// Payload bytes above which a slab that holds something is full.
-const SLAB_BYTES: usize = 1 << 20;
 /// Errors that may wait beside: more of them tell nothing new.
 const MAX_ERRORS: usize = 64;
-
-/// Kinds of record, as JavaScript knows them: the event types, then two of our own.
-pub mod kind {
-    pub const CONNECT: u8 = 0;
-    pub const TEXT: u8 = 1;
-    pub const BINARY: u8 = 2;
-    pub const CLOSE: u8 = 3;
-    pub const ERROR: u8 = 4;
-    pub const DRAIN: u8 = 5;
-    /// The server's threads have ended; this was its last event here.
-    pub const STOPPED: u8 = 6;
-    /// Every thread has handled its last event.
-    pub const FINISHED: u8 = 7;
-}
-
-/// Where a record's payload lies.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Payload {
-    /// In the slab's bytes, as Latin-1 text or as binary.
-    Bytes,
-    /// In the slab's UTF-16 units.
-    Wide,
-}
-
-/// One event.
-#[derive(Debug, Clone, Copy)]
-pub struct Record {
-    pub id: SocketId,
-    pub kind: u8,
-    pub payload: Payload,
-    /// Close: whether it was clean. Connect: whether the socket is resumed.
-    pub flag: bool,
-    /// Close: the code.
-    pub code: u16,
-    pub start: usize,
-    pub len: usize,
-}
-
-/// Records with their payloads.
-#[derive(Debug, Default)]
-pub struct Slab {
-    pub records: Vec<Record>,
-    pub bytes: Vec<u8>,
-    pub wide: Vec<u16>,
-}
-
-impl Slab {
-    /// Empties it, and gives back what a burst of large messages made it grow to.
-    pub fn clear(&mut self) {
-        self.records.clear();
-        self.bytes.clear();
-        self.wide.clear();
-        self.bytes.shrink_to(SLAB_BYTES);
-        self.wide.shrink_to(SLAB_BYTES / 2);
-    }
-
-    fn size(&self) -> usize {
-        self.bytes.len() + 2 * self.wide.len()
-    }
-
-    fn push_text(&mut self, record: Record, form: Form<'_>) {
-        let record = match form {
-            Form::Latin1(bytes) => {
-                let start = self.bytes.len();
-                self.bytes.extend_from_slice(bytes);
-                Record { payload: Payload::Bytes, start, len: bytes.len(), ..record }
-            }
-            Form::Utf16(units) => {
-                let start = self.wide.len();
-                self.wide.extend_from_slice(units);
-                Record { payload: Payload::Wide, start, len: units.len(), ..record }
-            }
-        };
-        self.records.push(record);
-    }
-
-    fn push_bytes(&mut self, record: Record, bytes: &[u8]) {
-        self.push_text(record, Form::Latin1(bytes));
-    }
-
-    /// The payload of a text record, as a String again.
-    fn text(&self, record: &Record) -> String {
-        match record.payload {
-            Payload::Bytes => self.bytes[record.start..record.start + record.len]
-                .iter()
-                .map(|&byte| byte as char)
-                .collect(),
-            Payload::Wide => {
-                String::from_utf16_lossy(&self.wide[record.start..record.start + record.len])
-            }
-        }
-    }
-
-    /// Kinds of the records from `first` on that are for the thread itself, not of a socket.
-    pub fn own_records(&self, first: usize) -> Vec<u8> {
-        let records = self.records.iter().skip(first).map(|record| record.kind);
-        records.filter(|kind| matches!(*kind, kind::STOPPED | kind::FINISHED)).collect()
-    }
-
-    /// A record as an event again: for a thread that ends before its hook began it.
-    pub fn event(&self, record: &Record) -> Option<Pending> {
-        Some(match record.kind {
-            kind::CONNECT => Pending::Connect {
-                request: Box::new(request_from_text(&self.text(record))),
-                resumed: record.flag,
-            },
-            kind::TEXT => Pending::Text(self.text(record).into()),
-            kind::BINARY => {
-                let bytes = &self.bytes[record.start..record.start + record.len];
-                Pending::Binary(bytes.to_vec().into())
-            }
-            kind::CLOSE => Pending::Close(Box::new(CloseInfo {
-                code: record.code,
-                reason: self.text(record),
-                was_clean: record.flag,
-            })),
-            kind::DRAIN => Pending::Drain,
-            _ => return None,
-        })
-    }
-}
-
-/// A request in one text, its parts separated by line ends, which no part can contain: url, address, protocol, then names
-/// and values in turn.
-fn request_to_text(request: &Request, uuid: &str) -> String {
-    let mut text = String::with_capacity(256);
-    text.push_str(uuid);
-    text.push('\n');
-    text.push_str(&request.url);
-    text.push('\n');
-    if let Some(address) = request.remote_address {
-        text.push_str(&address.to_string());
-    }
-    text.push('\n');
-    text.push_str(&request.protocol);
-    for (name, value) in &request.headers {
-        for part in [name, value] {
-            text.push('\n');
-            text.push_str(part);
-        }
-    }
-    text
-}
-
-fn request_from_text(text: &str) -> Request {
-    let mut parts = text.split('\n').skip(1).map(str::to_owned);
-    let mut next = || parts.next().unwrap_or_default();
-    let (url, address, protocol) = (next(), next(), next());
-    let mut headers = Vec::new();
-    while let (Some(name), Some(value)) = (parts.next(), parts.next()) {
-        headers.push((name, value));
-    }
-    Request { url, headers, remote_address: address.parse().ok(), protocol }
-}
 
 /// The inbox of one JavaScript thread. They live in a table of the process, so that a shard reaches one by its lane.
 pub struct Inbox {
@@ -283,15 +128,7 @@ impl Inbox {
 
     /// Takes an event of a socket.
     pub fn offer(&self, event: &Event<'_>) -> Offer {
-        let record = |kind| Record {
-            id: event.id,
-            kind,
-            payload: Payload::Bytes,
-            flag: false,
-            code: 0,
-            start: 0,
-            len: 0,
-        };
+        let record = |kind| Record::new(event.id, kind);
         match event.kind {
             EventKind::Text(text) => with_form(text, |form| {
                 let size = match form {
@@ -411,33 +248,10 @@ impl Inbox {
     }
 }
 
+/// A record that is for the thread itself, not of a socket.
 fn internal(kind: u8) -> Record {
-    Record {
-        id: SocketId { slot: u32::MAX, generation: 0 },
-        kind,
-        payload: Payload::Bytes,
-        flag: false,
-        code: 0,
-        start: 0,
-        len: 0,
-    }
+    Record::new(SocketId { slot: u32::MAX, generation: 0 }, kind)
 }
 
 /// Inboxes of the process, by lane.
 pub static INBOXES: [Inbox; Lane::MAX] = [const { Inbox::new() }; Lane::MAX];
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_request_survives_its_way_through_text() {
-        let request = Request {
-            url: "/a?b".into(),
-            headers: vec![("host".into(), "x".into()), ("cookie".into(), String::new())],
-            remote_address: "::1".parse().ok(),
-            protocol: "chat".into(),
-        };
-        assert_eq!(request_from_text(&request_to_text(&request, "uuid")), request);
-    }
-}

@@ -20,9 +20,10 @@ use pocketsocket::{Lane, Outbox, Server};
 use crate::{
     bridge,
     drain::{self, Draining},
-    inbox::{self, INBOXES, Inbox, Slab},
+    inbox::{INBOXES, Inbox},
     js::{Doorbell, export},
     send,
+    slab::{Slab, kind},
 };
 
 /// What a JavaScript thread has of the addon.
@@ -268,7 +269,7 @@ unsafe extern "C" fn leave(data: *mut c_void) {
     instance.hooked.set(false);
     // It will not handle the end of a server any more: that must not keep others waiting.
     for kind in instance.hand_over(attached, &rest, false) {
-        if kind == inbox::kind::STOPPED {
+        if kind == kind::STOPPED {
             bridge::finish_one();
         }
     }

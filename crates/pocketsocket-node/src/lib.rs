@@ -16,6 +16,7 @@ mod inbox;
 mod instance;
 mod js;
 mod send;
+mod slab;
 mod text;
 
 use napi::{Env, bindgen_prelude::Object};

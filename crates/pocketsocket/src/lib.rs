@@ -59,6 +59,7 @@ mod server;
 mod shard;
 mod stats;
 mod sync;
+mod timers;
 mod topics;
 
 pub use config::{Config, Template};

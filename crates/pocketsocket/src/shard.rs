@@ -28,6 +28,7 @@ use crate::{
     limits::{ENTRY_BYTES, TURN_BYTES},
     mailbox::{Batch, Command, Control, Item, Receivers, SharedFrame},
     server::Shared,
+    timers::tick,
     topics::Topics,
 };
 
@@ -169,16 +170,6 @@ fn obey(shard: &ShardRef, control: Control) {
         Control::Rehome { from, returned } => shard.borrow_mut().rehome(from, returned),
         Control::Shutdown { timeout } => shard.borrow_mut().shut_down(timeout),
     }
-}
-
-/// How often the timers look: a quarter of the shortest timeout, within reason.
-fn tick(config: &crate::Config) -> Duration {
-    [config.idle_timeout, config.ping_interval, config.close_timeout]
-        .into_iter()
-        .filter(|timeout| !timeout.is_zero())
-        .min()
-        .map_or(Duration::from_secs(1), |shortest| shortest / 4)
-        .clamp(Duration::from_millis(10), Duration::from_secs(1))
 }
 
 impl Shard {
@@ -334,35 +325,6 @@ impl Shard {
     pub(crate) fn leave_topics(&mut self, id: SocketId) {
         for topic in self.shared.registry.take_topics(id) {
             self.topics.unsubscribe(id, &topic);
-        }
-    }
-
-    /// One look at every socket. At 20,000 sockets and one look a second this is far cheaper than a timer for each.
-    fn check_timers(&mut self) {
-        let now = Instant::now();
-        let config = &self.shared.config;
-        let due = |since: Instant, after: Duration| {
-            !after.is_zero() && now.saturating_duration_since(since) >= after
-        };
-        for client in self.clients.iter_mut().flatten().filter(|client| !client.ended) {
-            if client.paused {
-                // It is we who do not read: its silence says nothing.
-                client.last_read = now;
-            } else if due(client.last_read, config.idle_timeout) {
-                if client.closing.is_none() {
-                    log::debug!("{} sent nothing for {:?}", client.uuid, config.idle_timeout);
-                    self.shared.counters(self.index).faults.add(1);
-                }
-                self.shared.registry.close(client.uuid.id);
-                client.close(1001, "idle timeout", now + config.close_timeout);
-            } else if due(client.last_read.max(client.last_ping), config.ping_interval) {
-                client.last_ping = now;
-                client.ping_due = true;
-                client.wake();
-            }
-            if client.closing.as_ref().is_some_and(|(_, deadline)| now >= *deadline) {
-                client.wake();
-            }
         }
     }
 
