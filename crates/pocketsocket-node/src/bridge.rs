@@ -178,8 +178,8 @@ pub fn attach(lane: usize) {
     }
 }
 
-/// The thread of `lane` has no hook any more. `begun` are events that it swapped out and did not begin; they and what
-/// its inbox holds go to another hook. `on_purpose`: without another, they are discarded; else they wait.
+/// The thread of `lane` has no hook any more. `waiting` are events that it swapped out and did not begin, `rest` is
+/// what its inbox held: both go to another hook. `on_purpose`: without another, they are discarded; else they wait.
 pub fn detach(lane: usize, mut waiting: Vec<(Uuid, Vec<Pending>)>, on_purpose: bool, rest: &Slab) {
     INBOXES[lane].sockets.store(0, Ordering::Relaxed);
     if on_purpose && !INBOXES.iter().any(crate::inbox::Inbox::is_hooked) {

@@ -76,6 +76,13 @@ impl Draining {
         self.slab.own_records(self.next + self.begun(meta))
     }
 
+    /// Goes on behind a group that could not be delivered: else no turn would begin any more. Gives that more may wait.
+    fn skip_group(&mut self) -> bool {
+        self.next = (self.next + self.group).min(self.slab.records.len());
+        self.group = 0;
+        true
+    }
+
     /// How many messages the inbox may hold.
     fn limit(&self) -> usize {
         if self.cost <= 0.0 {
@@ -106,7 +113,7 @@ pub unsafe extern "C" fn drain(env: napi_env, info: napi_callback_info) -> napi_
     let instance = unsafe { instance::from_data(Call::<0>::new(env, info).data) };
     // A panic must not unwind into Node-API.
     let more = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| turn(instance)));
-    number(env, u32::from(more.unwrap_or(false)))
+    number(env, u32::from(more.unwrap_or_else(|_| instance.draining.borrow_mut().skip_group())))
 }
 
 /// One turn; true if more waits.

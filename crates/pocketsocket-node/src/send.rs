@@ -13,7 +13,6 @@ use pocketsocket::{
 };
 
 use crate::{
-    bridge,
     instance::{self, Instance},
     js::{Call, Class, number, throw},
 };
@@ -107,12 +106,12 @@ fn message_kind(kind: u32) -> Result<MessageKind, Refused> {
 }
 
 /// Reads a uuid argument; `None` if it names no open socket of this process.
-pub fn resolve<const N: usize>(call: &Call<N>, at: usize) -> Option<SocketId> {
+fn resolve<const N: usize>(instance: &Instance, call: &Call<N>, at: usize) -> Option<SocketId> {
     // One byte more than a uuid, to see that it is no longer, and the NUL.
     let mut text = [0; 38];
     let len = call.latin1(at, &mut text)?;
     let uuid = Uuid::parse(&text[..len]).ok()?;
-    bridge::server()?.resolve(uuid)
+    instance.with_outbox(|outbox| outbox.resolve(uuid))?
 }
 
 /// `send(slot, generation, kind, data)`: to the socket whose event is being handled.
@@ -129,7 +128,7 @@ pub unsafe extern "C" fn send_to(env: napi_env, info: napi_callback_info) -> nap
     let (call, instance) = unsafe { open::<3>(env, info) };
     answer(env, || {
         // An unknown socket's message is checked all the same: an argument is wrong or it is not.
-        let id = resolve(&call, 0).unwrap_or(SocketId { slot: u32::MAX, generation: 0 });
+        let id = resolve(instance, &call, 0).unwrap_or(SocketId { slot: u32::MAX, generation: 0 });
         to_one(instance, &call, id, call.u32(1), 2)
     })
 }
@@ -139,7 +138,7 @@ pub unsafe extern "C" fn send_all(env: napi_env, info: napi_callback_info) -> na
     // SAFETY: as in `send`.
     let (call, instance) = unsafe { open::<3>(env, info) };
     answer(env, || {
-        let except = resolve(&call, 2);
+        let except = resolve(instance, &call, 2);
         to_many(instance, &call, 0, 1, |outbox, kind, data| outbox.send_all(kind, data, except))
     })
 }
@@ -154,7 +153,7 @@ pub unsafe extern "C" fn publish(env: napi_env, info: napi_callback_info) -> nap
             return Err(Refused::NotBytes);
         }
         let topic = String::from_utf8_lossy(&topic);
-        let except = resolve(&call, 3);
+        let except = resolve(instance, &call, 3);
         to_many(instance, &call, 1, 2, |outbox, kind, data| {
             outbox.publish(&topic, kind, data, except)
         })

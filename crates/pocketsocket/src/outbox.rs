@@ -10,7 +10,7 @@ use std::{
 };
 
 use crate::{
-    MessageKind, Server, SocketId, Uuid,
+    MessageKind, SocketId, Uuid,
     frame::{MAX_SENT_HEADER, encode, write_header},
     limits::{ENTRY_BYTES, MAX_TOPIC_BYTES},
     mailbox::{Batch, Budget, Command, Item, Receivers, SharedFrame},
@@ -84,12 +84,6 @@ impl Outbox {
     pub(crate) fn new(shared: Arc<Shared>) -> Self {
         let batches = shared.mailboxes.iter().map(|_| Batch::default()).collect();
         Self { shared, batches, bytes: 0, oldest: None }
-    }
-
-    /// Whether the outbox belongs to `server`.
-    #[must_use]
-    pub fn is_of(&self, server: &Server) -> bool {
-        Arc::ptr_eq(&self.shared, &server.shared)
     }
 
     /// Which socket a uuid names; `None` if it is not an open one of this server.
