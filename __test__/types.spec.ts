@@ -31,7 +31,7 @@ test('the tarball has what users need, and nothing else', (t) => {
     .filter((file) => file.endsWith('.ts') && !file.endsWith('.d.ts'))
     .map((file) => `lib/${file.replace(/\.ts$/, '.js')}`)
   const texts = ['CHANGELOG.md', 'LICENSE', 'README.md'].filter((file) => existsSync(join(ROOT, file)))
-  const program = ['bin/pocketsocket.js', 'binding.cjs', 'index.d.ts', 'index.js', 'package.json']
+  const program = ['bin/pocketsocket.js', 'index.d.ts', 'index.js', 'package.json']
   t.deepEqual(project.files, [...texts, ...program, ...lib].sort())
 })
 
@@ -76,13 +76,6 @@ test.serial('each wrong use is an error', async (t) => {
   t.not(code, 0)
   const errors = out.match(/^unmarked\.mts\(\d+,\d+\): error TS\d+/gm) ?? []
   t.is(errors.length, marks, out)
-})
-
-test.serial('without a platform package the error says so', async (t) => {
-  const { code, err } = await node(t, '--input-type=module', '-e', "await import('pocketsocket')")
-  t.is(code, 1)
-  t.regex(err, /Cannot find native binding/)
-  t.regex(err, /pocketsocket-[a-z0-9-]+/)
 })
 
 test.serial('it loads with import and with require, as one copy, with the package of its platform', async (t) => {

@@ -100,6 +100,10 @@ export class Executable {
 }
 
 /** Runs a program to its end. */
-export function run(t: ExecutionContext, command: string[], options?: { cwd?: string }): Promise<Ended> {
+export function run(
+  t: ExecutionContext,
+  command: string[],
+  options?: { cwd?: string; env?: NodeJS.ProcessEnv },
+): Promise<Ended> {
   return new Executable(t, command, options).end()
 }

@@ -15,7 +15,7 @@ export function executables() {
 
 /** Builds the programs; cargo decides what there is to do. The addon and index.js are `npm run build`'s. */
 export function build() {
-  for (const file of ['index.js', 'binding.cjs']) {
+  for (const file of ['index.js', 'lib/binding.js']) {
     if (!existsSync(join(ROOT, file))) throw new Error(`${file} is missing: run 'npm run build' first`)
   }
   const packages = ['-p', 'pocketsocket-bench', '-p', 'pocketsocket-cli']

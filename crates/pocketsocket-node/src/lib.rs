@@ -28,3 +28,9 @@ pub fn init(exports: Object<'_>, env: Env) -> napi::Result<()> {
     pocketsocket::init_logging();
     instance::create(env.raw(), exports)
 }
+
+/// The addon's version. What loads it checks that it is its own.
+#[napi]
+pub fn version() -> &'static str {
+    env!("CARGO_PKG_VERSION")
+}
