@@ -47,7 +47,8 @@ Loads, against a server that echoes (broadcast: that relays to all but the sende
 Others:
   startup    --command 'PROGRAM ARGUMENTS' [--url http://127.0.0.1:PORT/] [--times 10]
              from starting it to the first HTTP 200, without --url to its line 'ready MS'; {port} in both is a free one
-  native     [--port 0] [--shards N] [--broadcast]    a server without JavaScript, until stdin is closed
+  native     [--port 0] [--shards N] [--broadcast] [--max-payload BYTES] [--max-fragments N]
+             a server without JavaScript, until stdin is closed
 
 Options of all loads:
   --url ws://127.0.0.1:PORT/    the server

@@ -70,6 +70,8 @@ pub(crate) fn serve(mut args: Args) -> Result<(), Failure> {
         port: args.or("port", 0)?,
         threads: args.count("shards", defaults.threads)?,
         broadcast: args.flag("broadcast"),
+        max_payload: args.count("max-payload", defaults.max_payload)?,
+        max_fragments: args.count("max-fragments", defaults.max_fragments)?,
         ..defaults
     };
     args.finish()?;

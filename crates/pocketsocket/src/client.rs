@@ -59,8 +59,9 @@ pub(crate) struct Client {
     pub(crate) written: usize,
     /// The system takes no more for now.
     pub(crate) blocked: bool,
-    /// The answer to the latest ping: earlier ones need none (RFC 6455 section 5.5.3).
-    pub(crate) pong: Option<Bytes>,
+    /// Answers to the pings of a turn, frame by frame. A client that does not read gets the latest alone: earlier ones need
+    /// none (RFC 6455 section 5.5.3).
+    pub(crate) pongs: Vec<u8>,
     /// Set once: send this Close after what is queued, and be done by the deadline.
     pub(crate) closing: Option<(CloseInfo, Instant)>,
     /// Events that the host had no room for, in order.
@@ -91,7 +92,7 @@ impl Client {
             out: VecDeque::new(),
             written: 0,
             blocked: false,
-            pong: None,
+            pongs: Vec::new(),
             closing: None,
             inbound: VecDeque::new(),
             inbound_cost: 0,

@@ -36,6 +36,8 @@ pub struct Config {
     pub port: u16,
     /// The largest message that a client may send, in bytes; a larger one closes its socket with 1009. Default 1 MiB.
     pub max_payload: usize,
+    /// How many frames a client's message may come in; one of more closes its socket with 1009. Default 16,384.
+    pub max_fragments: usize,
     /// A socket from which nothing came for this long is closed, whole seconds; zero is never. Default 75 s.
     pub idle_timeout: Duration,
     /// A socket from which nothing came for this long gets a ping, whole seconds; zero is never. Default 30 s.
@@ -67,6 +69,7 @@ impl Default for Config {
             address: "127.0.0.1".to_owned(),
             port: 8090,
             max_payload: 1 << 20,
+            max_fragments: 16_384,
             idle_timeout: Duration::from_secs(75),
             ping_interval: Duration::from_secs(30),
             handshake_timeout: Duration::from_millis(10_000),
@@ -90,6 +93,7 @@ fn default_threads() -> usize {
 /// The most I/O threads, sockets and seconds that an option may ask for.
 const MAX_THREADS: usize = 64;
 const MAX_PAYLOAD: usize = 1 << 30;
+const MAX_FRAGMENTS: usize = 1 << 24;
 const MAX_BACKPRESSURE: usize = 1 << 30;
 const MAX_SECONDS: u64 = 24 * 60 * 60;
 const MAX_MILLIS: u64 = 10 * 60 * 1000;
@@ -108,6 +112,7 @@ impl Config {
             in_range(name, value as u64, 1, max as u64, unit)
         };
         count("maxPayload", self.max_payload, MAX_PAYLOAD, "bytes")?;
+        count("maxFragments", self.max_fragments, MAX_FRAGMENTS, "frames")?;
         count("backpressureLimit", self.backpressure_limit, MAX_BACKPRESSURE, "bytes")?;
         count("maxConnections", self.max_connections, limits::MAX_SLOTS, "sockets")?;
         count("threads", self.threads, MAX_THREADS, "threads")?;

@@ -20,7 +20,7 @@ use tokio::{
 use crate::{
     CloseInfo, EventKind, MessageKind, Pending, Request, SendStatus, SocketId, Uuid,
     client::{About, Client},
-    decoder::{Decoder, Received},
+    decoder::{Decoder, MessageLimits, Received},
     frame::{Fault, cut, encode, encode_close, opcode},
     handshake::HELLO,
     limits::{ENTRY_BYTES, TURN_BYTES, TURN_MESSAGES},
@@ -140,7 +140,8 @@ impl Connection {
         }
         let outcome = self.read(cx, shard);
         shard.relay.flush();
-        if outcome.is_pending() && shard.client(self.id).is_some_and(|client| client.pong.is_some())
+        if outcome.is_pending()
+            && shard.client(self.id).is_some_and(|client| !client.pongs.is_empty())
         {
             return self.write(cx, shard);
         }
@@ -235,14 +236,15 @@ impl Connection {
 
     /// Decodes what was read, up to the end of the turn. Gives how much of it.
     fn decode(&mut self, shard: &mut Shard, bytes: &mut [u8]) -> Result<usize, Outcome> {
-        let max_payload = shard.shared.config.max_payload;
+        let config = &shard.shared.config;
+        let limits = MessageLimits { payload: config.max_payload, fragments: config.max_fragments };
         let mut decoder = std::mem::take(&mut self.decoder);
         let (mut at, mut messages, mut payloads, mut count) = (0, 0, 0, 0);
         let outcome = loop {
             if at == bytes.len() {
                 break Ok(at);
             }
-            match decoder.next(&mut bytes[at..], max_payload) {
+            match decoder.next(&mut bytes[at..], limits) {
                 Ok((taken, None)) => break Ok(at + taken),
                 Ok((taken, Some(received))) => {
                     at += taken;
@@ -287,7 +289,10 @@ impl Connection {
             }
             Received::Ping(payload) => {
                 if let Some(client) = shard.client(self.id) {
-                    client.pong = Some(encode(opcode::PONG, payload).into());
+                    if client.blocked {
+                        client.pongs.clear();
+                    }
+                    client.pongs.extend(encode(opcode::PONG, payload));
                 }
                 Ok(0)
             }

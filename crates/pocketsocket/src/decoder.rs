@@ -5,10 +5,17 @@
 
 use crate::frame::{self, Fault, Header, MAX_HEADER, opcode, unmask};
 
-/// Frames of one message.
-const MAX_FRAGMENTS: usize = 16_384;
 /// What a fragment costs beside its bytes, against twice the largest payload: empty fragments are bounded too.
 const FRAGMENT_BYTES: usize = 16;
+
+/// What a client's message may be at most.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct MessageLimits {
+    /// Bytes of its payload.
+    pub(crate) payload: usize,
+    /// Frames that it comes in.
+    pub(crate) fragments: usize,
+}
 
 /// What a client sent.
 #[derive(Debug, PartialEq, Eq)]
@@ -65,12 +72,12 @@ impl Decoder {
     pub(crate) fn next<'a>(
         &'a mut self,
         input: &'a mut [u8],
-        max_payload: usize,
+        limits: MessageLimits,
     ) -> Result<(usize, Option<Received<'a>>), Fault> {
         self.lent = Vec::new();
         let mut at = 0;
         loop {
-            let Some((header, end)) = self.advance(input, at, max_payload)? else {
+            let Some((header, end)) = self.advance(input, at, limits.payload)? else {
                 return Ok((input.len(), None));
             };
             at = end;
@@ -85,7 +92,7 @@ impl Decoder {
             }
             let payload =
                 if self.lent.is_empty() { &input[end - header.len..end] } else { &self.lent[..] };
-            let complete = append(&mut self.message, header, payload, max_payload)?;
+            let complete = append(&mut self.message, header, payload, limits)?;
             self.lent = Vec::new();
             if complete && let Some(message) = self.message.take() {
                 self.lent = message.bytes;
@@ -196,7 +203,7 @@ fn append(
     message: &mut Option<Box<PartialMessage>>,
     header: Header,
     payload: &[u8],
-    max_payload: usize,
+    limits: MessageLimits,
 ) -> Result<bool, Fault> {
     let message = message.get_or_insert_with(|| {
         let text = header.opcode == opcode::TEXT;
@@ -207,8 +214,8 @@ fn append(
     let cost = len + message.fragments * FRAGMENT_BYTES;
     // A small limit still allows a message in a few pieces.
     let too_many =
-        message.fragments > MAX_FRAGMENTS || cost > 2 * max_payload + 64 * FRAGMENT_BYTES;
-    if len > max_payload || too_many {
+        message.fragments > limits.fragments || cost > 2 * limits.payload + 64 * FRAGMENT_BYTES;
+    if len > limits.payload || too_many {
         return Err(Fault::TooBig);
     }
     message.bytes.extend_from_slice(payload);
@@ -232,7 +239,7 @@ mod oracle;
 mod tests {
     use super::*;
 
-    pub(super) const MAX: usize = 1000;
+    pub(super) const MAX: MessageLimits = MessageLimits { payload: 1000, fragments: 16_384 };
 
     /// A client's frame, with a mask that is not zero.
     pub(super) fn masked(first: u8, payload: &[u8]) -> Vec<u8> {

@@ -45,15 +45,16 @@ impl Connection {
         }
     }
 
-    /// Queues what the server itself has to say. A pong goes first, but never into the middle of a frame.
+    /// Queues what the server itself has to say. Pongs go first, but never into the middle of a frame.
     fn queue_own_frames(&mut self, client: &mut Client) {
         if self.closing.is_some() {
-            client.pong = None;
+            client.pongs = Vec::new();
             return;
         }
         if client.blocked {
-            // One pong and one ping at most wait for a client that does not read.
-        } else if let Some(frame) = client.pong.take() {
+            // The pongs of one turn, one more and one ping at most wait for a client that does not read.
+        } else if !client.pongs.is_empty() {
+            let frame = std::mem::take(&mut client.pongs).into();
             let place = usize::from(client.written > 0);
             client.out.insert(place, Outgoing { frame, cost: 0 });
         } else if std::mem::take(&mut client.ping_due) {

@@ -11,8 +11,9 @@ use pocketsocket::{Config, InvalidMessage, MessageKind, SendStatus};
 use support::{
     Rig, Seen,
     client::{connect_to, receive, receive_close, receive_text, send, send_binary},
-    config, soon,
+    config, raw, soon,
 };
+use tokio::io::AsyncWriteExt;
 use tokio_tungstenite::tungstenite::{Bytes, Message, protocol::frame::coding::CloseCode};
 
 #[tokio::test]
@@ -136,6 +137,17 @@ async fn each_ping_gets_its_pong_and_the_host_hears_of_neither() {
     }
     send(&mut client, "last").await;
     assert_eq!(rig.next().await.seen.text(), "last");
+}
+
+#[tokio::test]
+async fn each_ping_of_a_burst_gets_its_pong_in_order() {
+    let rig = Rig::start(config());
+    let mut stream = raw::open(&rig.server).await;
+    let pings: Vec<u8> = (0..100).flat_map(|n| raw::frame(0x89, &[n; 3])).collect();
+    stream.write_all(&pings).await.unwrap();
+    for n in 0..100 {
+        assert_eq!(raw::read_frame(&mut stream).await, Some((0x8a, vec![n; 3])));
+    }
 }
 
 #[tokio::test]

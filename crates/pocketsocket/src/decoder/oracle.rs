@@ -60,7 +60,7 @@ impl Random {
                     self.pieces(&mut stream, 1, &text);
                 }
                 4..=6 => {
-                    let most = [20, 130, MAX + 20][self.below(3)];
+                    let most = [20, 130, MAX.payload + 20][self.below(3)];
                     let bytes = self.bytes(most);
                     self.pieces(&mut stream, 2, &bytes);
                 }
@@ -171,7 +171,9 @@ impl Write for Wire<'_> {
 }
 
 fn theirs(stream: &[u8]) -> Vec<Seen> {
-    let config = WebSocketConfig::default().max_message_size(Some(MAX)).max_frame_size(Some(MAX));
+    let config = WebSocketConfig::default()
+        .max_message_size(Some(MAX.payload))
+        .max_frame_size(Some(MAX.payload));
     let mut socket = WebSocket::from_raw_socket(Wire(stream), Role::Server, Some(config));
     let mut seen = Vec::new();
     loop {
