@@ -160,6 +160,13 @@ fn page(shared: &Shared, request: &HttpRequest<Incoming>) -> Answer {
             header: Some((ALLOW, "GET, HEAD")),
         });
     }
+    if handshake::announces_body(request.headers()) {
+        return refuse(Refusal {
+            status: StatusCode::BAD_REQUEST,
+            message: "a request for a page has no body",
+            header: None,
+        });
+    }
     match request.uri().path() {
         "/favicon.ico" => {
             let mut answer = Response::new(Full::default());
