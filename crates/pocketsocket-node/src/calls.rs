@@ -70,6 +70,7 @@ fn config(settings: ServerSettings) -> Config {
         address: settings.address,
         port: u16::try_from(settings.port).unwrap_or(0),
         max_payload: count(settings.max_payload, default.max_payload),
+        max_fragments: default.max_fragments,
         idle_timeout: time(settings.idle_timeout, 1000.0, default.idle_timeout),
         ping_interval: time(settings.ping_interval, 1000.0, default.ping_interval),
         handshake_timeout: time(settings.handshake_timeout, 1.0, default.handshake_timeout),
