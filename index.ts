@@ -17,6 +17,7 @@
  * @module
  */
 
+import cluster from 'node:cluster'
 import { binding } from './lib/binding.js'
 import {
   checkClose,
@@ -170,6 +171,16 @@ export interface ServerOptions {
   address?: string
   /** TCP port, 0 to 65535; 0 picks a free one. Default 8090. */
   port?: number
+  /**
+   * Let other processes listen on the same port, if they ask for it too: the system shares the connections out. Not on
+   * Windows. Default true inside of a process of Node's `cluster`, else false.
+   */
+  reusePort?: boolean
+  /**
+   * Listen on a Unix domain socket at this path, and on no address and port. The file of a server that has died is
+   * replaced, and removed at the shutdown; who may connect is a matter of its permissions. Not on Windows. Default: none.
+   */
+  unix?: string
   /** Largest message from a client, bytes; a larger one closes its socket with 1009. 1 to 2^30, default 1 MiB. */
   maxPayload?: number
   /** A socket from which nothing came for so many seconds is closed with 1001. 0 (never) to 86,400, default 75. */
@@ -442,19 +453,23 @@ export function stats(): Stats {
 
 /** The server of this process. */
 export class Server {
-  /** The IP address that it listens on. */
+  /** The IP address that it listens on; `''` for a Unix socket. */
   readonly address: string
-  /** The port, as picked for port 0. */
+  /** The port, as picked for port 0; 0 for a Unix socket. */
   readonly port: number
+  /** The path of the Unix socket that it listens on, if that was asked for. */
+  readonly unix: string | undefined
 
   /** @internal */
-  constructor(address: string, port: number) {
+  constructor(address: string, port: number, unix?: string) {
     this.address = address
     this.port = port
+    this.unix = unix
   }
 
-  /** Where a browser finds it, such as `http://127.0.0.1:8090`; unspecified addresses are given as loopback. */
+  /** Where a browser finds it, such as `http://127.0.0.1:8090`; unspecified addresses are given as loopback. `unix:` and the path of a Unix socket. */
   get url(): string {
+    if (this.unix !== undefined) return `unix:${this.unix}`
     const host = this.address === '0.0.0.0' ? '127.0.0.1' : this.address === '::' ? '::1' : this.address
     return `http://${host.includes(':') ? `[${host}]` : host}:${this.port}`
   }
@@ -514,6 +529,8 @@ export function runServer(addressOrOptions?: string | ServerOptions, port?: numb
           ...withoutUndefined({ address: addressOrOptions, port }),
         }
   const settings = checkOptions(given)
+  // The primary of a cluster shares sockets of Node.js, and knows nothing of ours: the system has to share the port.
+  if (cluster.isWorker && settings.unix === undefined && process.platform !== 'win32') settings.reusePort ??= true
   attach()
   const started = binding.runServer(settings)
   if (started.code !== undefined) {
@@ -523,7 +540,7 @@ export function runServer(addressOrOptions?: string | ServerOptions, port?: numb
   // A uuid of an earlier server must not reach a socket of this one.
   if (started.started) current.uuid = ''
   keep('server', true)
-  return new Server(started.address, started.port)
+  return new Server(started.address, started.port, settings.unix)
 }
 
 function withoutUndefined(values: Record<string, unknown>): object {

@@ -34,9 +34,17 @@ const NUMBERS = {
   threads: [1, 64, 'threads'],
 } as const satisfies Partial<Record<keyof ServerOptions, [number, number, string]>>
 
-const FLAGS = ['broadcast', 'print'] as const satisfies (keyof ServerOptions)[]
+const FLAGS = ['broadcast', 'print', 'reusePort'] as const satisfies (keyof ServerOptions)[]
 
-const KNOWN = new Set<string>(['address', 'port', 'template', 'allowedOrigins', ...FLAGS, ...Object.keys(NUMBERS)])
+const KNOWN = new Set<string>([
+  'address',
+  'port',
+  'unix',
+  'template',
+  'allowedOrigins',
+  ...FLAGS,
+  ...Object.keys(NUMBERS),
+])
 
 /** Checks the options of `runServer`; gives a copy without what is undefined. */
 export function checkOptions(options: unknown): ServerOptions & { address: string; port: number } {
@@ -73,6 +81,9 @@ export function checkOptions(options: unknown): ServerOptions & { address: strin
   }
   if (given.template !== undefined && typeof given.template !== 'string') {
     throw badOption(TypeError, 'template', given.template, "a file's path")
+  }
+  if (given.unix !== undefined && (typeof given.unix !== 'string' || given.unix === '' || given.unix.includes('\0'))) {
+    throw badOption(TypeError, 'unix', given.unix, "a file's path")
   }
   const origins = given.allowedOrigins
   if (origins !== undefined && !(Array.isArray(origins) && origins.every((origin) => typeof origin === 'string'))) {

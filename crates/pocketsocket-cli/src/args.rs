@@ -19,6 +19,8 @@ pub(crate) struct Options {
     pub(crate) print: bool,
     pub(crate) address: Option<String>,
     pub(crate) port: Option<u16>,
+    pub(crate) unix: Option<PathBuf>,
+    pub(crate) reuse_port: bool,
     pub(crate) template: Option<PathBuf>,
 }
 
@@ -51,6 +53,8 @@ pub(crate) fn parse(args: Vec<OsString>) -> Result<Command, Usage> {
             Arg::Long("print") => options.print = true,
             Arg::Long("address") => options.address = Some(parser.value()?.string()?),
             Arg::Long("port") => options.port = Some(port(&parser.value()?.string()?)?),
+            Arg::Long("unix") => options.unix = Some(parser.value()?.into()),
+            Arg::Long("reuse-port") => options.reuse_port = true,
             Arg::Long("template") => options.template = Some(parser.value()?.into()),
             other => return Err(other.unexpected().into()),
         }
@@ -84,10 +88,12 @@ mod tests {
             print: true,
             address: Some("::1".into()),
             port: Some(81),
+            unix: Some("a.sock".into()),
+            reuse_port: true,
             template: Some("a.html".into()),
         };
-        let spaced = "--run --broadcast --print --address ::1 --port 81 --template a.html";
-        let joined = "--template=a.html --port=81 --address=::1 --print --broadcast --run";
+        let spaced = "--run --broadcast --print --address ::1 --port 81 --unix a.sock --reuse-port --template a.html";
+        let joined = "--template=a.html --reuse-port --unix=a.sock --port=81 --address=::1 --print --broadcast --run";
         for line in [spaced, joined] {
             let args: Vec<_> = line.split(' ').collect();
             assert_eq!(parse(&args).unwrap(), Command::Run(all.clone()));

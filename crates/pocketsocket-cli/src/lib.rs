@@ -48,7 +48,7 @@ pub mod exit {
 const HELP: &str = include_str!("help.txt");
 const USAGE: &str = "\
 usage: pocketsocket --run [--broadcast] [--print] [--address A] [--port P]
-                    [--template FILE]
+                    [--unix FILE] [--reuse-port] [--template FILE]
        pocketsocket --help | --version
 ";
 
@@ -130,6 +130,8 @@ fn run(options: Options, started: Instant, out: &mut dyn Write) -> Result<Runnin
     let config = Config {
         address: options.address.unwrap_or(defaults.address),
         port: options.port.unwrap_or(defaults.port),
+        unix: options.unix,
+        reuse_port: options.reuse_port,
         template: found.into_template(),
         broadcast: options.broadcast,
         print: options.print,

@@ -42,11 +42,10 @@ impl Running {
         Self { shared: Arc::new(Shared { server, console, asked, code }) }
     }
 
-    /// Where the page is, with the port that was picked for port 0: `http://127.0.0.1:8090`.
+    /// Where the page is, with the port that was picked for port 0: `http://127.0.0.1:8090`; `unix:` and the path of a Unix socket.
     #[must_use]
     pub fn url(&self) -> String {
-        // A socket address writes IPv6 in the brackets that URLs need.
-        format!("http://{}", self.shared.server.local_addr())
+        self.shared.server.url()
     }
 
     /// Starts to stop, and tells so: no socket is accepted any more, and those that are open get a Close with 1001.

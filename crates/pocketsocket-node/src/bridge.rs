@@ -49,6 +49,12 @@ pub fn running() -> u32 {
     if slot.server.is_some() { slot.number } else { 0 }
 }
 
+/// Whether the server that runs shares its port. A thread that says nothing of that joins it either way: the threads of a
+/// process of Node's `cluster` cannot know that they are in one.
+pub fn shares_port() -> bool {
+    server_slot().server.as_ref().is_some_and(|server| server.config().reuse_port)
+}
+
 /// Begins to shut the server down; false if none runs.
 pub fn begin_shutdown(timeout: Duration) -> bool {
     let mut slot = server_slot();

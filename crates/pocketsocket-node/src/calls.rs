@@ -18,6 +18,10 @@ pub struct ServerSettings {
     pub address: String,
     /// 0 picks a free one.
     pub port: u32,
+    /// Share the port with other processes.
+    pub reuse_port: Option<bool>,
+    /// A path to listen on in place of address and port.
+    pub unix: Option<String>,
     /// Bytes.
     pub max_payload: Option<f64>,
     /// Seconds.
@@ -48,7 +52,7 @@ pub struct ServerSettings {
 #[napi(object)]
 #[derive(Default)]
 pub struct Started {
-    /// The IP address that it listens on.
+    /// The IP address that it listens on; empty for a Unix socket.
     pub address: String,
     /// The port, as picked.
     pub port: u32,
@@ -69,6 +73,8 @@ fn config(settings: ServerSettings) -> Config {
     Config {
         address: settings.address,
         port: u16::try_from(settings.port).unwrap_or(0),
+        reuse_port: settings.reuse_port.unwrap_or_else(bridge::shares_port),
+        unix: settings.unix.map(PathBuf::from),
         max_payload: count(settings.max_payload, default.max_payload),
         max_fragments: default.max_fragments,
         idle_timeout: time(settings.idle_timeout, 1000.0, default.idle_timeout),
@@ -130,7 +136,10 @@ pub fn run_server(settings: ServerSettings) -> Started {
         Ok((server, started)) => {
             let address = server.local_addr();
             Started {
-                address: address.ip().to_string(),
+                address: match server.config().unix {
+                    None => address.ip().to_string(),
+                    Some(_) => String::new(),
+                },
                 port: u32::from(address.port()),
                 started,
                 ..Started::default()
@@ -146,7 +155,7 @@ pub fn run_server(settings: ServerSettings) -> Started {
             message: Some(format!(
                 "a server runs in this process on {} with other settings: give equal ones to share it, or await \
                  shutdownServer() first",
-                server.local_addr()
+                server.url()
             )),
             ..Started::default()
         },
@@ -154,7 +163,7 @@ pub fn run_server(settings: ServerSettings) -> Started {
             code: Some("ERR_SERVER_RUNNING".to_owned()),
             message: Some(format!(
                 "the server of this process on {} is being shut down: await shutdownServer() first",
-                server.local_addr()
+                server.url()
             )),
             ..Started::default()
         },

@@ -2,17 +2,17 @@
 
 use std::{
     io,
-    net::TcpListener as StdListener,
     sync::{Arc, atomic::Ordering},
     time::Duration,
 };
 
-use tokio::{net::TcpListener, runtime};
+use tokio::runtime;
 
 use crate::{
     Error,
     mailbox::{Control, Item},
     server::Shared,
+    stream::{Listener, Polled},
 };
 
 /// How long to wait before accepting again when the process or the system is out of files: the clients wait in the
@@ -24,12 +24,12 @@ const REQUESTS: usize = 64;
 
 /// A bound listener with the runtime that polls it.
 pub(crate) struct Acceptor {
-    listener: StdListener,
+    listener: Listener,
     runtime: runtime::Runtime,
 }
 
 impl Acceptor {
-    pub(crate) fn new(listener: StdListener) -> io::Result<Self> {
+    pub(crate) fn new(listener: Listener) -> io::Result<Self> {
         let runtime = runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
         Ok(Self { listener, runtime })
     }
@@ -39,8 +39,9 @@ impl Acceptor {
         let Self { listener, runtime } = self;
         runtime.block_on(async {
             let accepting = async {
-                match TcpListener::from_std(listener) {
-                    Ok(listener) => accept(&listener, shared).await,
+                match listener.register() {
+                    // The file of a Unix socket goes before its listener: who finds it can connect.
+                    Ok((listener, _file)) => accept(&listener, shared).await,
                     Err(source) => shared.host.error(&Error::Thread { source }),
                 }
             };
@@ -53,7 +54,7 @@ impl Acceptor {
     }
 }
 
-async fn accept(listener: &TcpListener, shared: &Shared) {
+async fn accept(listener: &Polled, shared: &Shared) {
     // A host is told once of each trouble, not ten times a second.
     let mut in_trouble = false;
     loop {
@@ -70,14 +71,6 @@ async fn accept(listener: &TcpListener, shared: &Shared) {
             }
         };
         in_trouble = false;
-        // Frames are written whole: waiting for more to fill a segment would only add delay.
-        let stream = match stream.set_nodelay(true).and_then(|()| stream.into_std()) {
-            Ok(stream) => stream,
-            Err(error) => {
-                log::debug!("{address} was gone before it was served: {error}");
-                continue;
-            }
-        };
         // Requests that are under way take files too, beside the sockets that the registry counts.
         let load: usize = shared.load.iter().map(|load| load.load(Ordering::Relaxed)).sum();
         if load >= shared.config.max_connections.saturating_add(REQUESTS) {

@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use crate::{Error, limits};
+use crate::{Error, limits, stream};
 
 /// Where the page that browsers get comes from.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -34,6 +34,12 @@ pub struct Config {
     pub address: String,
     /// The TCP port; 0 picks a free one. Default 8090.
     pub port: u16,
+    /// Let other processes listen on the same port, if they ask for it too: the system shares the connections out. Only
+    /// of the same user; not on Windows. Default false.
+    pub reuse_port: bool,
+    /// Listen on a Unix domain socket at this path, and on no address. The file of a server that has died is replaced.
+    /// Not on Windows. Default: none.
+    pub unix: Option<PathBuf>,
     /// The largest message that a client may send, in bytes; a larger one closes its socket with 1009. Default 1 MiB.
     pub max_payload: usize,
     /// How many frames a client's message may come in; one of more closes its socket with 1009. Default 16,384.
@@ -68,6 +74,8 @@ impl Default for Config {
         Self {
             address: "127.0.0.1".to_owned(),
             port: 8090,
+            reuse_port: false,
+            unix: None,
             max_payload: 1 << 20,
             max_fragments: 16_384,
             idle_timeout: Duration::from_secs(75),
@@ -100,7 +108,7 @@ const MAX_MILLIS: u64 = 10 * 60 * 1000;
 
 /// How many connections may wait to be accepted; the system may set a lower limit.
 #[cfg(unix)]
-const BACKLOG: i32 = 4096;
+pub(crate) const BACKLOG: i32 = 4096;
 
 impl Config {
     /// Checks every limit.
@@ -116,6 +124,19 @@ impl Config {
         count("backpressureLimit", self.backpressure_limit, MAX_BACKPRESSURE, "bytes")?;
         count("maxConnections", self.max_connections, limits::MAX_SLOTS, "sockets")?;
         count("threads", self.threads, MAX_THREADS, "threads")?;
+        if let Some(path) = &self.unix {
+            let allowed = |allowed: &str| Error::InvalidOption {
+                name: "unix",
+                value: format!("'{}'", path.display()),
+                allowed: allowed.to_owned(),
+            };
+            if path.as_os_str().is_empty() {
+                return Err(allowed("the path of a file"));
+            }
+            if self.reuse_port {
+                return Err(allowed("no path together with 'reusePort', which is for TCP ports"));
+            }
+        }
         let seconds = |name, value: Duration| {
             in_range(name, value.as_secs(), 0, MAX_SECONDS, "seconds, 0 is never")
         };
@@ -153,7 +174,8 @@ impl Config {
         let address = *resolved.first().ok_or_else(invalid)?;
         // std sets SO_REUSEADDR on Unix: a restart does not wait for old connections to time out.
         let listener =
-            TcpListener::bind(address).map_err(|source| Error::Bind { address, source })?;
+            if self.reuse_port { stream::bind_shared(address) } else { TcpListener::bind(address) }
+                .map_err(|source| Error::Bind { address, source })?;
         // std's 128 are soon full when clients come at once, and each that finds them full tries again only after 1 s.
         #[cfg(unix)]
         rustix::net::listen(&listener, BACKLOG)

@@ -12,10 +12,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use tokio::{
-    io::{AsyncRead, ReadBuf},
-    net::TcpStream,
-};
+use tokio::io::{AsyncRead, ReadBuf};
 
 use crate::{
     CloseInfo, EventKind, MessageKind, Pending, Request, SendStatus, SocketId, Uuid,
@@ -27,10 +24,11 @@ use crate::{
     linger::linger,
     mailbox::Receivers,
     shard::{Shard, ShardRef},
+    stream::Stream,
 };
 
 /// Makes a socket of an upgraded connection: tells the host, and starts its task.
-pub(crate) fn open(shard: ShardRef, stream: TcpStream, early: &[u8], uuid: Uuid, request: Request) {
+pub(crate) fn open(shard: ShardRef, stream: Stream, early: &[u8], uuid: Uuid, request: Request) {
     let id = uuid.id;
     {
         let mut state = shard.borrow_mut();
@@ -57,7 +55,7 @@ pub(crate) fn open(shard: ShardRef, stream: TcpStream, early: &[u8], uuid: Uuid,
     tokio::task::spawn_local(run(shard, stream, early.to_vec(), id));
 }
 
-async fn run(shard: ShardRef, stream: TcpStream, early: Vec<u8>, id: SocketId) {
+async fn run(shard: ShardRef, stream: Stream, early: Vec<u8>, id: SocketId) {
     // However this task ends, its Close is told: by a panic or the end of the runtime too.
     let guard = EndGuard { shard, id };
     let mut connection = Connection {
@@ -108,7 +106,7 @@ pub(crate) struct Outcome {
 }
 
 pub(crate) struct Connection {
-    pub(crate) stream: TcpStream,
+    pub(crate) stream: Stream,
     pub(crate) id: SocketId,
     decoder: Decoder,
     /// Bytes that were read and are not decoded: the end of a turn came before theirs.

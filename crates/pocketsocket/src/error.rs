@@ -29,6 +29,13 @@ pub enum Error {
         /// What the system said.
         source: io::Error,
     },
+    /// The Unix socket cannot be bound.
+    BindUnix {
+        /// Where the server wanted to listen.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
     /// An option is outside of what is allowed.
     InvalidOption {
         /// The option's name, in camelCase as users write it.
@@ -70,7 +77,7 @@ impl Error {
     pub fn code(&self) -> &'static str {
         match self {
             Self::InvalidAddress { .. } => "ERR_INVALID_ADDRESS",
-            Self::Bind { source, .. } => match source.kind() {
+            Self::Bind { source, .. } | Self::BindUnix { source, .. } => match source.kind() {
                 io::ErrorKind::AddrInUse => "EADDRINUSE",
                 io::ErrorKind::AddrNotAvailable => "EADDRNOTAVAIL",
                 io::ErrorKind::PermissionDenied => "EACCES",
@@ -107,6 +114,25 @@ impl fmt::Display for Error {
                 }
                 _ => write!(f, "cannot listen on {address}: {source}"),
             },
+            Self::BindUnix { path, source } => {
+                let path = path.display();
+                match source.kind() {
+                    io::ErrorKind::AddrInUse => write!(
+                        f,
+                        "'{path}' is taken: stop the server that listens there, remove the file if it is none, or choose another path"
+                    ),
+                    io::ErrorKind::PermissionDenied => {
+                        write!(
+                            f,
+                            "no permission to create '{path}': choose a folder that this user may write to"
+                        )
+                    }
+                    io::ErrorKind::NotFound => {
+                        write!(f, "cannot listen on '{path}': create its folder first")
+                    }
+                    _ => write!(f, "cannot listen on '{path}': {source}"),
+                }
+            }
             Self::InvalidOption { name, value, allowed } => {
                 write!(f, "option '{name}' is {value}: allowed is {allowed}")
             }
@@ -132,6 +158,7 @@ impl error::Error for Error {
     fn source(&self) -> Option<&(dyn error::Error + 'static)> {
         match self {
             Self::Bind { source, .. }
+            | Self::BindUnix { source, .. }
             | Self::Template { source, .. }
             | Self::Thread { source }
             | Self::Accept { source } => Some(source),

@@ -8,7 +8,6 @@ use std::{
     convert::Infallible,
     fmt::Write as _,
     future::{poll_fn, ready},
-    net::SocketAddr,
     rc::Rc,
 };
 
@@ -25,7 +24,7 @@ use hyper::{
     service::service_fn,
 };
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::{net::TcpStream, time::timeout};
+use tokio::time::timeout;
 
 use crate::{
     Request, Uuid, connection,
@@ -34,6 +33,7 @@ use crate::{
     linger::linger,
     server::Shared,
     shard::ShardRef,
+    stream::{Client, Stream},
 };
 
 type Answer = Response<Full<Bytes>>;
@@ -45,7 +45,7 @@ struct Upgrade {
 }
 
 /// Serves one connection.
-pub(crate) async fn serve(shard: ShardRef, stream: TcpStream, address: SocketAddr) {
+pub(crate) async fn serve(shard: ShardRef, stream: Stream, address: Client) {
     let (shared, index) = {
         let shard = shard.borrow();
         (std::sync::Arc::clone(&shard.shared), shard.index)
@@ -106,7 +106,7 @@ pub(crate) async fn serve(shard: ShardRef, stream: TcpStream, address: SocketAdd
 fn answer(
     shared: &Shared,
     index: u8,
-    address: SocketAddr,
+    address: Client,
     request: &HttpRequest<Incoming>,
     upgrade: &mut Option<Upgrade>,
 ) -> Answer {
@@ -136,7 +136,7 @@ fn answer(
 }
 
 /// Copies what the application may ask for: hyper's own values would keep the whole read buffer alive.
-fn describe(request: &HttpRequest<Incoming>, address: SocketAddr, protocol: &str) -> Request {
+fn describe(request: &HttpRequest<Incoming>, address: Client, protocol: &str) -> Request {
     let url = request.uri().path_and_query().map_or("/", |url| url.as_str());
     let latin1 = |value: &HeaderValue| value.as_bytes().iter().map(|&byte| byte as char).collect();
     Request {
@@ -146,7 +146,11 @@ fn describe(request: &HttpRequest<Incoming>, address: SocketAddr, protocol: &str
             .iter()
             .map(|(name, value)| (name.as_str().to_owned(), latin1(value)))
             .collect(),
-        remote_address: Some(address.ip().to_canonical()),
+        remote_address: match address {
+            Client::Tcp(address) => Some(address.ip().to_canonical()),
+            #[cfg(unix)]
+            Client::Unix => None,
+        },
         protocol: protocol.to_owned(),
     }
 }

@@ -58,6 +58,7 @@ mod sending;
 mod server;
 mod shard;
 mod stats;
+mod stream;
 mod sync;
 mod timers;
 mod topics;

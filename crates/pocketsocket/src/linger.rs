@@ -5,11 +5,10 @@ use std::{future::poll_fn, pin::Pin};
 use bytes::Bytes;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
-    net::TcpStream,
     time::timeout,
 };
 
-use crate::Config;
+use crate::{Config, stream::Stream};
 
 /// What a connection that is being closed may still send before it is cut.
 const LINGER_BYTES: usize = 256 * 1024;
@@ -18,7 +17,7 @@ const LINGER_BYTES: usize = 256 * 1024;
 /// reset, and what was sent last may be lost.
 ///
 /// `last` is what is to be sent before that.
-pub(crate) async fn linger(mut stream: TcpStream, last: Bytes, config: &Config) {
+pub(crate) async fn linger(mut stream: Stream, last: Bytes, config: &Config) {
     let wait = async {
         let mut last = &last[..];
         while !last.is_empty() {

@@ -5,7 +5,6 @@
 //! process's budget, accepted connections by `max_connections`.
 
 use std::{
-    net::{SocketAddr, TcpStream},
     sync::{
         Arc, Mutex,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -16,7 +15,11 @@ use std::{
 use bytes::Bytes;
 use tokio::sync::Notify;
 
-use crate::{Lane, Pending, SocketId, Uuid, sync::lock};
+use crate::{
+    Lane, Pending, SocketId, Uuid,
+    stream::{self, Accepted},
+    sync::lock,
+};
 
 /// Commands of one producer for one shard, in the order of the calls.
 #[derive(Debug, Default)]
@@ -85,7 +88,7 @@ impl Drop for Budget {
 /// What the server itself tells a shard.
 #[derive(Debug)]
 pub(crate) enum Control {
-    Accept(TcpStream, SocketAddr),
+    Accept(Accepted, stream::Client),
     /// Sockets of a lane need another one, with the events that the lane's consumer had not begun.
     Rehome {
         from: Lane,

@@ -11,7 +11,7 @@ use std::{
 };
 
 use bytes::{Buf, Bytes};
-use tokio::{io::AsyncWrite, net::TcpStream};
+use tokio::io::AsyncWrite;
 
 use crate::{
     Pending,
@@ -20,6 +20,7 @@ use crate::{
     frame::{encode_close, opcode},
     limits::{COPY_FRAMES, ENTRY_BYTES, TURN_BYTES},
     shard::Shard,
+    stream::Stream,
 };
 
 /// Large frames that one call of the system may take.
@@ -127,7 +128,7 @@ impl Connection {
 
 /// One call of the system for what a client has queued: 0 if there is nothing.
 fn send(
-    stream: &mut TcpStream,
+    stream: &mut Stream,
     cx: &mut Context<'_>,
     client: &mut Client,
     buffer: &mut Vec<u8>,

@@ -2,7 +2,7 @@
 
 use std::{
     fmt,
-    net::{SocketAddr, TcpListener},
+    net::SocketAddr,
     sync::{
         Arc, Condvar, Mutex, PoisonError,
         atomic::{AtomicUsize, Ordering},
@@ -23,6 +23,7 @@ use crate::{
     registry::Registry,
     shard,
     stats::Counters,
+    stream::Listener,
     sync::lock,
 };
 
@@ -124,7 +125,7 @@ impl Server {
     pub fn start(config: Config, host: impl Host) -> Result<Self, Error> {
         config.validate()?;
         let page = Page::new(config.read_template()?);
-        let listener = config.bind()?;
+        let listener = Listener::bind(&config)?;
         let address = listener.local_addr().map_err(|source| Error::Bind {
             address: ([0, 0, 0, 0], config.port).into(),
             source,
@@ -153,11 +154,15 @@ impl Server {
         shared.host.started(&server);
         // What started before something failed ends again.
         server.spawn_threads(listener).inspect_err(|_| server.begin_shutdown(Duration::ZERO))?;
-        log::info!("listening on {address} with {threads} I/O threads");
+        let place = server.url();
+        log::info!(
+            "listening on {} with {threads} I/O threads",
+            place.trim_start_matches("http://")
+        );
         Ok(server)
     }
 
-    fn spawn_threads(&self, listener: TcpListener) -> Result<(), Error> {
+    fn spawn_threads(&self, listener: Listener) -> Result<(), Error> {
         let shared = &self.shared;
         let thread = |source| Error::Thread { source };
         let acceptor = acceptor::Acceptor::new(listener).map_err(thread)?;
@@ -176,10 +181,21 @@ impl Server {
         shared.spawn("pocketsocket-accept".to_owned(), move |shared| acceptor.run(shared))
     }
 
-    /// Where the server listens, with the port that was picked for port 0.
+    /// Where the server listens, with the port that was picked for port 0; `0.0.0.0:0` for a server on a Unix socket,
+    /// whose path is in its settings.
     #[must_use]
     pub fn local_addr(&self) -> SocketAddr {
         self.shared.address
+    }
+
+    /// Where a client finds it: `http://127.0.0.1:8090`, or `unix:/run/chat.sock`.
+    #[must_use]
+    pub fn url(&self) -> String {
+        match &self.shared.config.unix {
+            // A socket address writes IPv6 in the brackets that URLs need.
+            None => format!("http://{}", self.shared.address),
+            Some(path) => format!("unix:{}", path.display()),
+        }
     }
 
     /// The settings that the server runs with.

@@ -157,7 +157,7 @@ fn obey(shard: &ShardRef, control: Control) {
     match control {
         Control::Accept(stream, address) => {
             // Registers with this thread's runtime; a socket that cannot be is closed by the drop.
-            match tokio::net::TcpStream::from_std(stream) {
+            match stream.register() {
                 Ok(stream) => {
                     tokio::task::spawn_local(http::serve(Rc::clone(shard), stream, address));
                 }

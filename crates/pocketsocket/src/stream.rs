@@ -1,0 +1,298 @@
+//! Where a server listens, and its connections: TCP, or a Unix domain socket.
+//!
+//! Both are streams of bytes, so all else is the same for them. Which one it is is asked once a call of the system, which
+//! costs nothing beside it.
+
+use std::{
+    fmt, io,
+    net::{SocketAddr, TcpListener, TcpStream},
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+#[cfg(unix)]
+use std::{
+    os::unix::{
+        fs::{FileTypeExt, MetadataExt},
+        net::{UnixListener, UnixStream},
+    },
+    path::{Path, PathBuf},
+};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use crate::{Config, Error};
+
+/// A connection that a shard serves.
+#[derive(Debug)]
+pub(crate) enum Stream {
+    Tcp(tokio::net::TcpStream),
+    #[cfg(unix)]
+    Unix(tokio::net::UnixStream),
+}
+
+/// Calls a method of whichever stream it is.
+macro_rules! either {
+    ($self:ident, $method:ident($($argument:expr),*)) => {
+        match $self.get_mut() {
+            Stream::Tcp(stream) => Pin::new(stream).$method($($argument),*),
+            #[cfg(unix)]
+            Stream::Unix(stream) => Pin::new(stream).$method($($argument),*),
+        }
+    };
+}
+
+impl AsyncRead for Stream {
+    #[inline]
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        either!(self, poll_read(cx, buffer))
+    }
+}
+
+impl AsyncWrite for Stream {
+    #[inline]
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        either!(self, poll_write(cx, bytes))
+    }
+
+    #[inline]
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        either!(self, poll_write_vectored(cx, slices))
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        either!(self, poll_flush(cx))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        either!(self, poll_shutdown(cx))
+    }
+}
+
+/// A connection on its way from the acceptor to its shard: of no runtime.
+#[derive(Debug)]
+pub(crate) enum Accepted {
+    Tcp(TcpStream),
+    #[cfg(unix)]
+    Unix(UnixStream),
+}
+
+impl Accepted {
+    /// Registers it with the runtime of the calling thread.
+    pub(crate) fn register(self) -> io::Result<Stream> {
+        match self {
+            Self::Tcp(stream) => tokio::net::TcpStream::from_std(stream).map(Stream::Tcp),
+            #[cfg(unix)]
+            Self::Unix(stream) => tokio::net::UnixStream::from_std(stream).map(Stream::Unix),
+        }
+    }
+}
+
+/// Who connected.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Client {
+    Tcp(SocketAddr),
+    /// A program on this machine: it has no address.
+    #[cfg(unix)]
+    Unix,
+}
+
+impl fmt::Display for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp(address) => address.fmt(f),
+            #[cfg(unix)]
+            Self::Unix => f.write_str("a client of the Unix socket"),
+        }
+    }
+}
+
+/// What the acceptor polls.
+pub(crate) enum Polled {
+    Tcp(tokio::net::TcpListener),
+    #[cfg(unix)]
+    Unix(tokio::net::UnixListener),
+}
+
+impl Polled {
+    /// The next connection.
+    pub(crate) async fn accept(&self) -> io::Result<(Accepted, Client)> {
+        match self {
+            Self::Tcp(listener) => {
+                let (stream, address) = listener.accept().await?;
+                // Frames are written whole: waiting for more to fill a segment would only add delay.
+                stream.set_nodelay(true).map_err(|error| gone(&error))?;
+                Ok((
+                    Accepted::Tcp(stream.into_std().map_err(|error| gone(&error))?),
+                    Client::Tcp(address),
+                ))
+            }
+            #[cfg(unix)]
+            Self::Unix(listener) => {
+                let (stream, _) = listener.accept().await?;
+                Ok((Accepted::Unix(stream.into_std().map_err(|error| gone(&error))?), Client::Unix))
+            }
+        }
+    }
+}
+
+/// An error of one connection, after which the next is accepted at once.
+fn gone(error: &io::Error) -> io::Error {
+    log::debug!("a client was gone before it was served: {error}");
+    io::ErrorKind::ConnectionAborted.into()
+}
+
+/// A bound listener.
+#[derive(Debug)]
+pub(crate) enum Listener {
+    Tcp(TcpListener),
+    #[cfg(unix)]
+    Unix(UnixListener, SocketFile),
+}
+
+impl Listener {
+    /// Binds what the settings say.
+    pub(crate) fn bind(config: &Config) -> Result<Self, Error> {
+        match &config.unix {
+            None => config.bind().map(Self::Tcp),
+            #[cfg(unix)]
+            Some(path) => {
+                let failed = |source| Error::BindUnix { path: path.clone(), source };
+                let listener = bind_unix(path).map_err(failed)?;
+                let file = SocketFile::new(path).map_err(failed)?;
+                rustix::net::listen(&listener, crate::config::BACKLOG)
+                    .map_err(|error| failed(error.into()))?;
+                listener.set_nonblocking(true).map_err(failed)?;
+                Ok(Self::Unix(listener, file))
+            }
+            #[cfg(not(unix))]
+            Some(path) => Err(Error::BindUnix {
+                path: path.clone(),
+                source: io::ErrorKind::Unsupported.into(),
+            }),
+        }
+    }
+
+    /// Address and port; those of nothing for a Unix socket.
+    pub(crate) fn local_addr(&self) -> io::Result<SocketAddr> {
+        match self {
+            Self::Tcp(listener) => listener.local_addr(),
+            #[cfg(unix)]
+            Self::Unix(..) => Ok(([0, 0, 0, 0], 0).into()),
+        }
+    }
+
+    /// Registers it with the runtime of the calling thread. What comes beside it is to be kept as long.
+    pub(crate) fn register(self) -> io::Result<(Polled, Option<SocketFile>)> {
+        match self {
+            Self::Tcp(listener) => {
+                Ok((Polled::Tcp(tokio::net::TcpListener::from_std(listener)?), None))
+            }
+            #[cfg(unix)]
+            Self::Unix(listener, file) => {
+                Ok((Polled::Unix(tokio::net::UnixListener::from_std(listener)?), Some(file)))
+            }
+        }
+    }
+}
+
+/// Binds a Unix socket. The file of a server that has died is replaced, that of one that listens is an error, and so is
+/// any other file.
+#[cfg(unix)]
+fn bind_unix(path: &Path) -> io::Result<UnixListener> {
+    match UnixListener::bind(path) {
+        Err(error) if error.kind() == io::ErrorKind::AddrInUse && is_stale(path) => {
+            log::info!("{} is of a server that has ended: it is replaced", path.display());
+            std::fs::remove_file(path)?;
+            UnixListener::bind(path)
+        }
+        outcome => outcome,
+    }
+}
+
+/// Whether a file is a socket at which nobody listens.
+#[cfg(unix)]
+fn is_stale(path: &Path) -> bool {
+    let is_socket = std::fs::symlink_metadata(path).is_ok_and(|data| data.file_type().is_socket());
+    // One that is busy (its backlog is full) is no stale one: only a refusal says that nobody listens.
+    is_socket
+        && UnixStream::connect(path)
+            .is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused)
+}
+
+/// The file of a Unix socket, removed when the server ends, if it is still the server's own.
+#[cfg(unix)]
+#[derive(Debug)]
+pub(crate) struct SocketFile {
+    path: PathBuf,
+    /// Device and inode.
+    file: (u64, u64),
+}
+
+/// There are none on this system.
+#[cfg(not(unix))]
+#[derive(Debug)]
+pub(crate) struct SocketFile;
+
+#[cfg(unix)]
+impl SocketFile {
+    fn new(path: &Path) -> io::Result<Self> {
+        // Absolute: the process may change its directory.
+        Ok(Self { path: std::path::absolute(path)?, file: Self::id(path)? })
+    }
+
+    fn id(path: &Path) -> io::Result<(u64, u64)> {
+        std::fs::symlink_metadata(path).map(|data| (data.dev(), data.ino()))
+    }
+}
+
+#[cfg(unix)]
+impl Drop for SocketFile {
+    fn drop(&mut self) {
+        if Self::id(&self.path).is_ok_and(|file| file == self.file)
+            && let Err(error) = std::fs::remove_file(&self.path)
+        {
+            log::warn!("{} cannot be removed: {error}", self.path.display());
+        }
+    }
+}
+
+/// Binds a TCP address that other processes may bind too, if they also ask for it.
+#[cfg(unix)]
+pub(crate) fn bind_shared(address: SocketAddr) -> io::Result<TcpListener> {
+    use rustix::{
+        io::{FdFlags, fcntl_setfd},
+        net::{AddressFamily, SocketType, bind, listen, socket, sockopt},
+    };
+    let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
+    let socket = socket(family, SocketType::STREAM, None)?;
+    fcntl_setfd(&socket, FdFlags::CLOEXEC)?;
+    // As std does: a restart does not wait for old connections to time out.
+    sockopt::set_socket_reuseaddr(&socket, true)?;
+    sockopt::set_socket_reuseport(&socket, true)?;
+    bind(&socket, &address)?;
+    listen(&socket, crate::config::BACKLOG)?;
+    Ok(socket.into())
+}
+
+/// Windows lets one program take another's port by what is nearest to this, so there it is refused.
+#[cfg(not(unix))]
+pub(crate) fn bind_shared(_: SocketAddr) -> io::Result<TcpListener> {
+    Err(io::ErrorKind::Unsupported.into())
+}
