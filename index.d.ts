@@ -144,6 +144,16 @@ export interface ServerOptions {
     address?: string;
     /** TCP port, 0 to 65535; 0 picks a free one. Default 8090. */
     port?: number;
+    /**
+     * Let other processes listen on the same port, if they ask for it too: the system shares the connections out. Not on
+     * Windows. Default true inside of a process of Node's `cluster`, else false.
+     */
+    reusePort?: boolean;
+    /**
+     * Listen on a Unix domain socket at this path, and on no address and port. The file of a server that has died is
+     * replaced, and removed at the shutdown; who may connect is a matter of its permissions. Not on Windows. Default: none.
+     */
+    unix?: string;
     /** Largest message from a client, bytes; a larger one closes its socket with 1009. 1 to 2^30, default 1 MiB. */
     maxPayload?: number;
     /** A socket from which nothing came for so many seconds is closed with 1001. 0 (never) to 86,400, default 75. */
@@ -171,6 +181,16 @@ export interface ServerOptions {
      * pages of this machine, else those of the server's own host. Clients that are no browsers always may.
      */
     allowedOrigins?: string[];
+}
+/** Options of {@link hook}. */
+export interface HookOptions {
+    /**
+     * How many promises of an async hook may be unsettled: at so many the thread takes no more events, which wait in the
+     * bounded queues of their sockets. A rejection is an unhandled one, and frees its place. Events of one socket are begun in
+     * order; with 1 each is finished before the next is begun. A promise that never settles holds its place for good. 1 to
+     * 1,048,576, default: not counted.
+     */
+    maxPending?: number;
 }
 /** Figures of the server, all 0 without one. Those without "now" count from the server's start. */
 export interface Stats {
@@ -215,7 +235,9 @@ export interface Stats {
  * Sockets that came before the first hook wait for it, within bounds. Without the last hook events are discarded and
  * counted; a hook set later gets a Connect for every socket that is open. In a worker a hook keeps its thread alive.
  *
+ * @param options `maxPending` bounds what an async hook works on at once.
  * @throws TypeError `ERR_INVALID_HOOK` if it is neither a function nor null.
+ * @throws RangeError or TypeError `ERR_INVALID_OPTION`.
  * @example
  * ```ts
  * hook((uuid, eventType, event) => {
@@ -223,8 +245,8 @@ export interface Stats {
  * })
  * ```
  */
-export declare function hook(fn: Hook | null): void;
-export declare function hook(fn: (uuid: string, eventType: EventType) => unknown): void;
+export declare function hook(fn: Hook | null, options?: HookOptions): void;
+export declare function hook(fn: (uuid: string, eventType: EventType) => unknown, options?: HookOptions): void;
 /**
  * Sends a message to one socket. What is sent in one turn of the event loop leaves together, at its end or within 1 ms.
  *
@@ -343,13 +365,15 @@ export declare function bufferedAmount(uuid: string): number;
 export declare function stats(): Stats;
 /** The server of this process. */
 export declare class Server {
-    /** The IP address that it listens on. */
+    /** The IP address that it listens on; `''` for a Unix socket. */
     readonly address: string;
-    /** The port, as picked for port 0. */
+    /** The port, as picked for port 0; 0 for a Unix socket. */
     readonly port: number;
+    /** The path of the Unix socket that it listens on, if that was asked for. */
+    readonly unix: string | undefined;
     /** @internal */
-    constructor(address: string, port: number);
-    /** Where a browser finds it, such as `http://127.0.0.1:8090`; unspecified addresses are given as loopback. */
+    constructor(address: string, port: number, unix?: string);
+    /** Where a browser finds it, such as `http://127.0.0.1:8090`; unspecified addresses are given as loopback. `unix:` and the path of a Unix socket. */
     get url(): string;
     /** As {@link stats}. */
     stats(): Stats;

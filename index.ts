@@ -21,6 +21,7 @@ import cluster from 'node:cluster'
 import { binding } from './lib/binding.js'
 import {
   checkClose,
+  checkMaxPending,
   checkOptions,
   checkTimeout,
   checkTopic,
@@ -210,6 +211,17 @@ export interface ServerOptions {
   allowedOrigins?: string[]
 }
 
+/** Options of {@link hook}. */
+export interface HookOptions {
+  /**
+   * How many promises of an async hook may be unsettled: at so many the thread takes no more events, which wait in the
+   * bounded queues of their sockets. A rejection is an unhandled one, and frees its place. Events of one socket are begun in
+   * order; with 1 each is finished before the next is begun. A promise that never settles holds its place for good. 1 to
+   * 1,048,576, default: not counted.
+   */
+  maxPending?: number
+}
+
 /** Figures of the server, all 0 without one. Those without "now" count from the server's start. */
 export interface Stats {
   /** Sockets that are open now. */
@@ -254,7 +266,9 @@ export interface Stats {
  * Sockets that came before the first hook wait for it, within bounds. Without the last hook events are discarded and
  * counted; a hook set later gets a Connect for every socket that is open. In a worker a hook keeps its thread alive.
  *
+ * @param options `maxPending` bounds what an async hook works on at once.
  * @throws TypeError `ERR_INVALID_HOOK` if it is neither a function nor null.
+ * @throws RangeError or TypeError `ERR_INVALID_OPTION`.
  * @example
  * ```ts
  * hook((uuid, eventType, event) => {
@@ -262,14 +276,14 @@ export interface Stats {
  * })
  * ```
  */
-export function hook(fn: Hook | null): void
+export function hook(fn: Hook | null, options?: HookOptions): void
 // TypeScript takes no shorter function for a Hook, whose arguments narrow each other.
-export function hook(fn: (uuid: string, eventType: EventType) => unknown): void
-export function hook(fn: ((...args: never) => unknown) | null): void {
+export function hook(fn: (uuid: string, eventType: EventType) => unknown, options?: HookOptions): void
+export function hook(fn: ((...args: never) => unknown) | null, options: HookOptions = {}): void {
   if (typeof fn !== 'function' && fn !== null) {
     throw failure(TypeError, 'ERR_INVALID_HOOK', `hook is ${typeof fn}: it must be a function, or null`)
   }
-  setHook(fn as Hook | null)
+  setHook(fn as Hook | null, checkMaxPending(options))
 }
 
 /**

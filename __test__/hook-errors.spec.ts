@@ -34,7 +34,11 @@ test('an async hook that fails: each error is an unhandled rejection, and the re
   await run(t, 'reject', 'unhandled')
 })
 
-for (const how of ['throw', 'reject']) {
+test('with maxPending a rejection is an unhandled one too, and frees its place', async (t) => {
+  await run(t, 'counted', 'unhandled')
+})
+
+for (const how of ['throw', 'reject', 'counted']) {
   test(`a hook's error that nobody catches ends the process with code 1, as any error does: ${how}`, async (t) => {
     const program = fixture(t, 'throwing-hook', [how, 'uncaught'])
     const { url } = await program.told<{ url: string }>()

@@ -101,6 +101,25 @@ export function checkTimeout(timeout: unknown): number {
   return timeout
 }
 
+/** Events that an async hook may have begun and not finished. */
+export function checkMaxPending(options: unknown): number | undefined {
+  if (typeof options !== 'object' || options === null) {
+    throw failure(TypeError, 'ERR_INVALID_OPTION', `options are ${shown(options)}: allowed is an object`)
+  }
+  for (const [name, value] of Object.entries(options)) {
+    if (name === 'maxPending' || value === undefined) continue
+    throw failure(TypeError, 'ERR_INVALID_OPTION', `option '${name}' is unknown: known is maxPending`)
+  }
+  const { maxPending } = options as { maxPending?: unknown }
+  if (maxPending === undefined) return undefined
+  const allowed = 'a whole number, 1 to 1048576 (events)'
+  if (typeof maxPending !== 'number') throw badOption(TypeError, 'maxPending', maxPending, allowed)
+  if (!(Number.isInteger(maxPending) && maxPending >= 1 && maxPending <= 2 ** 20)) {
+    throw badOption(RangeError, 'maxPending', maxPending, allowed)
+  }
+  return maxPending
+}
+
 export function checkUuid(uuid: unknown): asserts uuid is string {
   if (typeof uuid !== 'string') {
     throw failure(TypeError, 'ERR_INVALID_UUID', `uuid is ${shown(uuid)}: it must be a string that a hook was given`)

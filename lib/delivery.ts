@@ -28,6 +28,14 @@ const uuids: string[] = []
 type AnyHook = (uuid: string, eventType: number, event: object) => unknown
 
 let hook: AnyHook | null = null
+/** The promises of a hook that wants to be counted: each hook has a count of its own. */
+interface Pending {
+  readonly max: number
+  count: number
+}
+let pending: Pending | null = null
+/** `drain` has stopped because of `pending`: whoever makes room calls `pump`. */
+let waiting = false
 let attached = false
 /** Inside of `drain`: what is sent leaves with the batch. */
 let dispatching = false
@@ -52,8 +60,10 @@ export function attach(): void {
   if (isMainThread) process.once('exit', () => binding.endProcess())
 }
 
-export function setHook(next: Hook | null): void {
+export function setHook(next: Hook | null, maxPending?: number): void {
   attach()
+  pending = maxPending === undefined ? null : { max: maxPending, count: 0 }
+  resume()
   hook = next as AnyHook | null
   if (hook === null) handedOver = true
   binding.setHooked(next !== null)
@@ -94,18 +104,40 @@ function pump(): void {
   } finally {
     dispatching = false
   }
-  if (more === 1) {
-    // Not at once: timers and the application's own I/O come first.
-    const next = setImmediate(pump)
-    if (keepers.size === 0) next.unref()
-  }
+  if (more === 1) pumpSoon()
 }
 
-/** Gives a group of events to the hook. Nothing that a hook throws leaves this function. */
-function dispatch(count: number, ...texts: string[]): void {
+/** Not at once: timers and the application's own I/O come first. */
+function pumpSoon(): void {
+  const next = setImmediate(pump)
+  if (keepers.size === 0) next.unref()
+}
+
+/** Goes on after a stop for `maxPending`. */
+function resume(): void {
+  if (!waiting) return
+  waiting = false
+  pumpSoon()
+}
+
+/** Counts what a hook returned until it settles. A rejection stays one that nobody handled. */
+function countIn(mine: Pending, result: unknown): void {
+  if (typeof result !== 'object' || result === null || typeof (result as PromiseLike<unknown>).then !== 'function')
+    return
+  mine.count++
+  void Promise.resolve(result).finally(() => {
+    mine.count--
+    if (mine === pending) resume()
+  })
+}
+
+/**
+ * Gives a group of events to the hook; true if it takes no more for now. Nothing that a hook throws leaves this function.
+ */
+function dispatch(count: number, ...texts: string[]): true | undefined {
   handedOver = false
   for (let at = 0; at < count; at++) {
-    if (handedOver) return
+    if (handedOver) return undefined
     const field = 1 + at * FIELDS
     const slot = meta[field] as number
     const kindAndFlag = meta[field + 2] as number
@@ -115,7 +147,11 @@ function dispatch(count: number, ...texts: string[]): void {
       if (type > STOPPED) finish()
       continue
     }
-    if (hook === null) return
+    if (hook === null) return undefined
+    if (pending !== null && pending.count >= pending.max) {
+      waiting = true
+      return true
+    }
     meta[0] = at
     let uuid = ''
     let event: object
@@ -154,11 +190,14 @@ function dispatch(count: number, ...texts: string[]): void {
     current.slot = slot
     current.generation = meta[field + 1] as number
     try {
-      hook(uuid, type, event)
+      const mine = pending
+      const result = hook(uuid, type, event)
+      if (mine !== null) countIn(mine, result)
     } catch (error) {
       surface(error)
     }
   }
+  return undefined
 }
 
 /** Lets an error become an uncaught exception, outside of the batch: the other events are delivered all the same. */

@@ -132,16 +132,21 @@ fn turn(instance: &'static Instance) -> bool {
             return !attached.inbox().sleep();
         }
         let before = Instant::now();
-        let Some(count) = group(instance, attached) else {
+        let Some((count, full)) = group(instance, attached) else {
             return false;
         };
         handled += count;
         let took = before.elapsed();
-        {
+        if count > 0 || !full {
             let mut draining = instance.draining.borrow_mut();
             draining.measured(count.max(1), took);
         }
         if instance.attached.get().is_none() {
+            return false;
+        }
+        if full {
+            // JavaScript goes on by itself once promises of its hook have settled.
+            instance.flush();
             return false;
         }
         unflushed += count;
@@ -178,8 +183,9 @@ fn refill(instance: &Instance) -> bool {
     !instance.draining.borrow().slab.records.is_empty()
 }
 
-/// Gives JavaScript one group. Gives how many events it began; `None` if it is being terminated.
-fn group(instance: &'static Instance, attached: instance::Attached) -> Option<usize> {
+/// Gives JavaScript one group. Gives how many events it began, and whether it takes no more for now; `None` if it is being
+/// terminated.
+fn group(instance: &'static Instance, attached: instance::Attached) -> Option<(usize, bool)> {
     let env = instance.env;
     let mut scope = ptr::null_mut();
     // SAFETY: inside of a callback on the environment's thread.
@@ -192,6 +198,7 @@ fn group(instance: &'static Instance, attached: instance::Attached) -> Option<us
         prepare(env, &draining, attached, &mut args);
         count
     };
+    let mut full = false;
     let status = {
         let mut result = ptr::null_mut();
         let mut receiver = ptr::null_mut();
@@ -199,7 +206,19 @@ fn group(instance: &'static Instance, attached: instance::Attached) -> Option<us
         unsafe {
             sys::napi_get_undefined(env, &mut receiver);
             let dispatch = attached.dispatch(env);
-            sys::napi_call_function(env, receiver, dispatch, count + 1, args.as_ptr(), &mut result)
+            let status = sys::napi_call_function(
+                env,
+                receiver,
+                dispatch,
+                count + 1,
+                args.as_ptr(),
+                &mut result,
+            );
+            if status == Status::napi_ok {
+                // Not a boolean, but undefined, if all were taken.
+                sys::napi_get_value_bool(env, result, &mut full);
+            }
+            status
         }
     };
     let begun = {
@@ -215,7 +234,7 @@ fn group(instance: &'static Instance, attached: instance::Attached) -> Option<us
     // SAFETY: opened above.
     unsafe { sys::napi_close_handle_scope(env, scope) };
     // `dispatch` lets no exception of a hook out: this is the end of the thread.
-    (status == Status::napi_ok).then_some(begun)
+    (status == Status::napi_ok).then_some((begun, full))
 }
 
 /// Writes the group into `meta`, and its texts into `args`.
