@@ -272,6 +272,20 @@ export declare function send(uuid: string, kind: number, data: Data): SendStatus
  */
 export declare function sendAll(kind: number, data: Data, originUuid?: string | null): SendStatus;
 /**
+ * Sends a message to each of several sockets, as so many {@link send} would; it is encoded once. For more than a few sockets,
+ * and for a group that lasts, topics are simpler: {@link publish}.
+ *
+ * @param uuids a socket that is named twice gets it twice.
+ * @returns the status of each, in the order of `uuids`.
+ * @throws as {@link send}; TypeError `ERR_INVALID_UUID` also for what is no array. Nothing was sent then.
+ * @example
+ * ```ts
+ * const statuses = sendMany(uuids, MessageKind.Text, 'hello')
+ * const gone = uuids.filter((_, at) => statuses[at] === SendStatus.Unknown)
+ * ```
+ */
+export declare function sendMany(uuids: readonly string[], kind: number, data: Data): SendStatus[];
+/**
  * Closes a socket: what was sent to it before goes out first, then a Close frame. Its Close event follows.
  *
  * @param code 1000-1003, 1007-1014 or 3000-4999. Default 1000.
@@ -311,13 +325,14 @@ export declare function unsubscribe(uuid: string, topic: string): SendStatus;
 /**
  * Sends a message to every socket of a topic but the origin, as {@link sendAll} does to all.
  *
+ * @param topic or an array of up to 256: a socket in several of them gets it once.
  * @throws as {@link send} and {@link subscribe}.
  * @example
  * ```ts
  * publish('news', MessageKind.Text, 'to all who subscribed')
  * ```
  */
-export declare function publish(topic: string, kind: number, data: Data, originUuid?: string | null): SendStatus;
+export declare function publish(topic: string | readonly string[], kind: number, data: Data, originUuid?: string | null): SendStatus;
 /**
  * What a socket subscribed to, sorted; empty for one that is closed.
  *
@@ -471,6 +486,7 @@ declare const pocketsocket: {
     hook: typeof hook;
     send: typeof send;
     sendAll: typeof sendAll;
+    sendMany: typeof sendMany;
     closeRemoveClient: typeof closeRemoveClient;
     subscribe: typeof subscribe;
     unsubscribe: typeof unsubscribe;

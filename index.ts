@@ -28,6 +28,8 @@ import {
   checkUuid,
   failure,
   isMessageKind,
+  joinTopics,
+  joinUuids,
   payloadOf,
 } from './lib/checks.js'
 import { attach, current, flushSoon, keep, setHook, whenFinished } from './lib/delivery.js'
@@ -329,6 +331,28 @@ export function sendAll(kind: number, data: Data, originUuid?: string | null): S
 }
 
 /**
+ * Sends a message to each of several sockets, as so many {@link send} would; it is encoded once. For more than a few sockets,
+ * and for a group that lasts, topics are simpler: {@link publish}.
+ *
+ * @param uuids a socket that is named twice gets it twice.
+ * @returns the status of each, in the order of `uuids`.
+ * @throws as {@link send}; TypeError `ERR_INVALID_UUID` also for what is no array. Nothing was sent then.
+ * @example
+ * ```ts
+ * const statuses = sendMany(uuids, MessageKind.Text, 'hello')
+ * const gone = uuids.filter((_, at) => statuses[at] === SendStatus.Unknown)
+ * ```
+ */
+export function sendMany(uuids: readonly string[], kind: number, data: Data): SendStatus[] {
+  const text = joinUuids(uuids)
+  if (!isMessageKind(kind)) return uuids.map(() => SendStatus.NotAMessage)
+  const statuses = new Uint8Array(uuids.length)
+  binding.sendMany(text, kind, payloadOf(data), statuses)
+  flushSoon()
+  return Array.from(statuses) as SendStatus[]
+}
+
+/**
  * Closes a socket: what was sent to it before goes out first, then a Close frame. Its Close event follows.
  *
  * @param code 1000-1003, 1007-1014 or 3000-4999. Default 1000.
@@ -387,17 +411,27 @@ export function unsubscribe(uuid: string, topic: string): SendStatus {
 /**
  * Sends a message to every socket of a topic but the origin, as {@link sendAll} does to all.
  *
+ * @param topic or an array of up to 256: a socket in several of them gets it once.
  * @throws as {@link send} and {@link subscribe}.
  * @example
  * ```ts
  * publish('news', MessageKind.Text, 'to all who subscribed')
  * ```
  */
-export function publish(topic: string, kind: number, data: Data, originUuid?: string | null): SendStatus {
-  checkTopic(topic)
+export function publish(
+  topic: string | readonly string[],
+  kind: number,
+  data: Data,
+  originUuid?: string | null,
+): SendStatus {
+  const many = Array.isArray(topic) ? joinTopics(topic) : undefined
+  if (many === undefined) checkTopic(topic)
   if (originUuid !== undefined && originUuid !== null) checkUuid(originUuid)
   if (!isMessageKind(kind)) return SendStatus.NotAMessage
-  const status = binding.publish(topic, kind, payloadOf(data), originUuid)
+  const status =
+    many === undefined
+      ? binding.publish(topic as string, kind, payloadOf(data), originUuid)
+      : binding.publishMany(many, kind, payloadOf(data), originUuid)
   flushSoon()
   return status as SendStatus
 }
@@ -622,6 +656,7 @@ const pocketsocket = {
   hook,
   send,
   sendAll,
+  sendMany,
   closeRemoveClient,
   subscribe,
   unsubscribe,

@@ -19,6 +19,10 @@ interface Hot {
   sendTo(uuid: string, kind: number, data: string | Uint8Array): number
   sendAll(kind: number, data: string | Uint8Array, originUuid?: string | null): number
   publish(topic: string, kind: number, data: string | Uint8Array, originUuid?: string | null): number
+  /** `topics`: for each its length in bytes, a colon, its name. */
+  publishMany(topics: string, kind: number, data: string | Uint8Array, originUuid?: string | null): number
+  /** `uuids`: 36 characters each. Fills `statuses`, one each. */
+  sendMany(uuids: string, kind: number, data: string | Uint8Array, statuses: Uint8Array): number
   flush(): void
 }
 

@@ -136,6 +136,38 @@ export function checkTopic(topic: unknown): asserts topic is string {
   }
 }
 
+/** Several topics in one text: for each its length in bytes, a colon, its name. */
+export function joinTopics(topics: readonly unknown[]): string {
+  if (topics.length > 256) {
+    throw failure(
+      RangeError,
+      'ERR_INVALID_TOPIC',
+      `there are ${topics.length} topics: allowed are up to 256 in one call`,
+    )
+  }
+  let text = ''
+  for (const topic of topics) {
+    checkTopic(topic)
+    text += `${Buffer.byteLength(topic)}:${topic}`
+  }
+  return text
+}
+
+/** Several uuids in one text, 36 characters each; what has another length names no socket. */
+export function joinUuids(uuids: unknown): string {
+  if (!Array.isArray(uuids)) {
+    throw failure(TypeError, 'ERR_INVALID_UUID', `uuids are ${shown(uuids)}: they must be an array of strings`)
+  }
+  let text = ''
+  for (const uuid of uuids) {
+    checkUuid(uuid)
+    text += /^[0-9a-fA-F-]{36}$/.test(uuid) ? uuid : NO_UUID
+  }
+  return text
+}
+
+const NO_UUID = '-'.repeat(36)
+
 /** Whether a kind can be sent; an event's kind that is no message is not, anything else throws. */
 export function isMessageKind(kind: unknown): boolean {
   switch (kind) {

@@ -16,6 +16,7 @@ import pocketsocket, {
   type Stats,
   send,
   sendAll,
+  sendMany,
   shutdownServer,
   stats,
   subscribe,
@@ -37,6 +38,8 @@ const statuses: SendStatus[] = [
   sendAll(1, 'text', null),
   subscribe(uuid, 'news'),
   publish('news', MessageKind.Text, 'text', uuid),
+  publish(['news', 'sport'] as const, MessageKind.Text, 'text'),
+  ...sendMany([uuid], MessageKind.Text, 'text'),
   unsubscribe(uuid, 'news'),
 ]
 const closed: 0 | 1 = closeRemoveClient(uuid, 4000, 'bye')

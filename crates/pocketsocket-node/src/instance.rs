@@ -104,6 +104,8 @@ pub fn create(env: napi_env, exports: Object<'_>) -> napi::Result<()> {
         export(env, exports, c"sendTo", send::send_to, data);
         export(env, exports, c"sendAll", send::send_all, data);
         export(env, exports, c"publish", send::publish, data);
+        export(env, exports, c"publishMany", send::publish_many, data);
+        export(env, exports, c"sendMany", send::send_many, data);
         export(env, exports, c"flush", send::flush, data);
         // Registered here, so it runs after the hook that `attach` registers.
         sys::napi_add_env_cleanup_hook(env, Some(destroy), data);

@@ -160,6 +160,63 @@ pub unsafe extern "C" fn publish(env: napi_env, info: napi_callback_info) -> nap
     })
 }
 
+/// `publishMany(topics, kind, data, originUuid?)`. The topics are one text: for each its length in bytes, a colon, its name.
+pub unsafe extern "C" fn publish_many(env: napi_env, info: napi_callback_info) -> napi_value {
+    // SAFETY: as in `send`.
+    let (call, instance) = unsafe { open::<4>(env, info) };
+    answer(env, || {
+        let mut text = Vec::new();
+        if !call.append_utf8(0, &mut text) {
+            return Err(Refused::NotBytes);
+        }
+        let text = String::from_utf8_lossy(&text);
+        let mut rest = &text[..];
+        let topics = std::iter::from_fn(|| {
+            let (len, after) = rest.split_once(':')?;
+            let (topic, after) = after.split_at_checked(len.parse().ok()?)?;
+            rest = after;
+            Some(topic)
+        });
+        let except = resolve(instance, &call, 3);
+        to_many(instance, &call, 1, 2, |outbox, kind, data| {
+            outbox.publish_many(topics, kind, data, except)
+        })
+    })
+}
+
+/// Characters of a uuid.
+const UUID: usize = 36;
+
+/// `sendMany(uuids, kind, data, statuses)`. The uuids are one text of 36 characters each; `statuses` is a Uint8Array with room
+/// for one each, which is filled as [`SendStatus`].
+pub unsafe extern "C" fn send_many(env: napi_env, info: napi_callback_info) -> napi_value {
+    // SAFETY: as in `send`.
+    let (call, instance) = unsafe { open::<4>(env, info) };
+    answer(env, || {
+        let mut text = Vec::new();
+        let (true, Some((statuses, room))) = (call.append_utf8(0, &mut text), call.bytes(3)) else {
+            return Err(Refused::NotBytes);
+        };
+        let mut told = vec![SendStatus::Unknown as u8; room];
+        let status = to_many(instance, &call, 1, 2, |outbox, kind, data| {
+            let ids: Vec<_> = text
+                .chunks_exact(UUID)
+                .take(room)
+                .map(|text| Uuid::parse(text).ok().and_then(|uuid| outbox.resolve(uuid)))
+                .collect();
+            let mut at = 0;
+            outbox.send_many(ids, kind, data, |status| {
+                told[at] = status as u8;
+                at += 1;
+            })?;
+            Ok(SendStatus::Ok)
+        })?;
+        // SAFETY: the array has `room` bytes, and no JavaScript has run since it was asked.
+        unsafe { ptr::copy_nonoverlapping(told.as_ptr(), statuses, room) };
+        Ok(status)
+    })
+}
+
 fn to_many<const N: usize>(
     instance: &Instance,
     call: &Call<N>,

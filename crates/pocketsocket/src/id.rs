@@ -6,7 +6,7 @@
 use std::{fmt, str::FromStr};
 
 /// A socket inside of the process: the slot it holds, and which of the slot's holders it is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SocketId {
     /// Index into the registry; dense, and used again after the socket's Close was delivered.
     pub slot: u32,

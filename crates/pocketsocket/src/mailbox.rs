@@ -38,7 +38,13 @@ pub(crate) enum Command {
         unused: u8,
         len: u32,
     },
-    /// To many sockets: all, or those of a topic.
+    /// To one of many sockets that were named: the frame is the same for all of them. Its payload is reserved.
+    Give {
+        id: SocketId,
+        frame: Bytes,
+        payload: u32,
+    },
+    /// To many sockets: all, or those of topics.
     Share {
         to: Receivers,
         frame: SharedFrame,
@@ -60,6 +66,8 @@ pub(crate) enum Command {
 pub(crate) enum Receivers {
     All,
     Topic(Arc<str>),
+    /// A socket in several of them is sent it once.
+    Topics(Arc<[Arc<str>]>),
 }
 
 /// The frame of a broadcast, encoded once. Its bytes count against the process's budget until the last shard has fanned it out.

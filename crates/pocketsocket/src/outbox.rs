@@ -181,6 +181,61 @@ impl Outbox {
         Ok(self.share(&to, kind, data, except))
     }
 
+    /// Sends to every socket of any of the topics but `except`, as [`Outbox::send_all`]; to each once.
+    ///
+    /// # Errors
+    /// [`InvalidMessage`]: nothing was sent.
+    pub fn publish_many<'a>(
+        &mut self,
+        topics: impl IntoIterator<Item = &'a str>,
+        kind: MessageKind,
+        data: &[u8],
+        except: Option<SocketId>,
+    ) -> Result<SendStatus, InvalidMessage> {
+        check_message(kind, data, kind == MessageKind::Text)?;
+        let to = Receivers::Topics(topics.into_iter().map(Arc::from).collect());
+        Ok(self.share(&to, kind, data, except))
+    }
+
+    /// Sends to each of `ids`, encoded once, as so many [`Outbox::send`] would; `told` gets the status of each in turn. `None`
+    /// is a socket that is not open.
+    ///
+    /// # Errors
+    /// [`InvalidMessage`]: nothing was sent.
+    pub fn send_many(
+        &mut self,
+        ids: impl IntoIterator<Item = Option<SocketId>>,
+        kind: MessageKind,
+        data: &[u8],
+        mut told: impl FnMut(SendStatus),
+    ) -> Result<(), InvalidMessage> {
+        let payload = check_message(kind, data, kind == MessageKind::Text)?;
+        let cost = data.len() + ENTRY_BYTES;
+        let frame = bytes::Bytes::from(encode(kind as u8, data));
+        let mut dropped = 0;
+        for id in ids {
+            let status =
+                id.map_or(SendStatus::Unknown, |id| self.shared.registry.reserve(id, cost));
+            if let (SendStatus::Ok, Some(id)) = (status, id) {
+                let shard = usize::from(self.shared.registry.shard_of(id.slot));
+                let give = Command::Give { id, frame: frame.clone(), payload };
+                match self.batches.get_mut(shard) {
+                    Some(batch) => batch.commands.push(give),
+                    None => drop(self.shared.registry.unreserve(id, cost)),
+                }
+                self.bytes += ENTRY_BYTES;
+            }
+            dropped += usize::from(status == SendStatus::Dropped);
+            told(status);
+        }
+        self.bytes += data.len();
+        if dropped > 0 {
+            self.shared.caller_counters().dropped.add(dropped);
+        }
+        self.flush_if_due();
+        Ok(())
+    }
+
     /// As [`Outbox::send_all`], for a payload that is checked already.
     pub(crate) fn share(
         &mut self,

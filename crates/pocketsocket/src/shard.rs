@@ -248,6 +248,9 @@ impl Shard {
                     let frame = bytes.slice(start..end);
                     self.enqueue(id, frame, payload);
                 }
+                Command::Give { id, frame, payload } => {
+                    self.enqueue(id, frame, payload as usize);
+                }
                 Command::Share { to, frame, except } => self.fan_out(&to, &frame, except),
                 Command::Subscribe { id, topic, subscribe } => {
                     if self.client(id).is_none_or(|client| client.ended) {
@@ -305,15 +308,20 @@ impl Shard {
                 SendStatus::Unknown => {}
             }
         };
+        if let Receivers::All = to {
+            clients.iter_mut().flatten().for_each(|client| give(client));
+        }
+        let give_to = |id: SocketId| {
+            let client = clients.get_mut(id.slot as usize).and_then(Option::as_deref_mut);
+            if let Some(client) = client.filter(|client| client.uuid.id == id) {
+                give(client);
+            }
+        };
         match to {
-            Receivers::All => clients.iter_mut().flatten().for_each(|client| give(client)),
-            Receivers::Topic(topic) => {
-                for &id in self.topics.members(topic) {
-                    let client = clients.get_mut(id.slot as usize).and_then(Option::as_deref_mut);
-                    if let Some(client) = client.filter(|client| client.uuid.id == id) {
-                        give(client);
-                    }
-                }
+            Receivers::All => {}
+            Receivers::Topic(topic) => self.topics.members(topic).for_each(give_to),
+            Receivers::Topics(topics) => {
+                self.topics.members_of_any(topics).into_iter().for_each(give_to);
             }
         }
         if dropped > 0 {

@@ -1,6 +1,9 @@
 //! A shard's own list of who hears which topic. What a socket subscribed to is in the registry, where any thread asks.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::Arc,
+};
 
 use crate::SocketId;
 
@@ -8,30 +11,31 @@ use crate::SocketId;
 /// ended: whoever goes through a list compares the holder of the slot.
 #[derive(Debug, Default)]
 pub(crate) struct Topics {
-    members: HashMap<Arc<str>, Vec<SocketId>>,
+    /// Ordered by slot, as clients lie in memory; to join or leave a topic of any size takes a few comparisons.
+    members: HashMap<Arc<str>, BTreeSet<SocketId>>,
 }
 
 impl Topics {
     pub(crate) fn subscribe(&mut self, id: SocketId, topic: Arc<str>) {
-        let members = self.members.entry(topic).or_default();
-        if !members.contains(&id) {
-            members.push(id);
-        }
+        self.members.entry(topic).or_default().insert(id);
     }
 
     pub(crate) fn unsubscribe(&mut self, id: SocketId, topic: &str) {
         let Some(members) = self.members.get_mut(topic) else { return };
-        if let Some(at) = members.iter().position(|&member| member == id) {
-            members.swap_remove(at);
-        }
+        members.remove(&id);
         // A topic lives as long as its members: names that clients choose must not pile up.
         if members.is_empty() {
             self.members.remove(topic);
         }
     }
 
-    pub(crate) fn members(&self, topic: &str) -> &[SocketId] {
-        self.members.get(topic).map_or(&[], Vec::as_slice)
+    pub(crate) fn members(&self, topic: &str) -> impl Iterator<Item = SocketId> {
+        self.members.get(topic).into_iter().flatten().copied()
+    }
+
+    /// The members of several topics, each once.
+    pub(crate) fn members_of_any(&self, topics: &[Arc<str>]) -> BTreeSet<SocketId> {
+        topics.iter().flat_map(|topic| self.members(topic)).collect()
     }
 }
 
@@ -46,11 +50,21 @@ mod tests {
         topics.subscribe(one, "a".into());
         topics.subscribe(one, "a".into());
         topics.subscribe(two, "a".into());
-        assert_eq!(topics.members("a"), [one, two]);
+        assert!(topics.members("a").eq([one, two]));
         topics.unsubscribe(one, "a");
         topics.unsubscribe(three, "a");
         topics.unsubscribe(one, "unknown");
-        assert_eq!(topics.members("a"), [two]);
+        assert!(topics.members("a").eq([two]));
+        topics.subscribe(two, "b".into());
+        topics.subscribe(three, "b".into());
+        assert!(
+            topics
+                .members_of_any(&["a".into(), "b".into(), "c".into()])
+                .into_iter()
+                .eq([two, three])
+        );
+        topics.unsubscribe(two, "b");
+        topics.unsubscribe(three, "b");
         topics.unsubscribe(two, "a");
         assert!(topics.members.is_empty());
     }
