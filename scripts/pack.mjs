@@ -40,7 +40,7 @@ function pack() {
   for (const platform of platforms) {
     const own = manifest(join(ROOT, 'npm', platform))
     if (own.version !== version)
-      throw new Error(`${own.name} is ${own.version}, not ${version}: npm run version ${version}`)
+      throw new Error(`${own.name} is ${own.version}, not ${version}: npm run set-version -- ${version}`)
     const addon = join(addons, own.main)
     if (existsSync(addon)) packed.push(packPlatform(platform, addon))
     else if (flags.all) throw new Error(`${addon} is missing`)
