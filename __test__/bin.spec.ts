@@ -235,3 +235,19 @@ test('the bare executable tells and ends the same', async (t) => {
     'UUID close 1001 server shutdown',
   ])
 })
+
+test('bash loads its completions, and completes options with them', async (t) => {
+  if (lacks(t, process.platform !== 'win32', 'bash')) return
+  const { code, out } = await run(t, [...NPM_BIN, '--completions', 'bash'])
+  t.is(code, 0)
+  const asked = `${out}
+    _pocketsocket pocketsocket --b pocketsocket; echo "\${COMPREPLY[*]}"
+    _pocketsocket pocketsocket '' --completions; echo "\${COMPREPLY[*]}"
+    complete -p pocketsocket`
+  const shell = await run(t, ['bash', '--norc', '-euc', asked])
+  t.is(shell.err, '')
+  t.is(shell.out, '--broadcast\nbash zsh fish\ncomplete -F _pocketsocket pocketsocket\n')
+  for (const other of ['zsh', 'fish']) {
+    t.true((await run(t, [...NPM_BIN, '--completions', other])).out.includes('broadcast'))
+  }
+})

@@ -18,7 +18,7 @@ const EXAMPLE = /```ts\n([\s\S]*?)```/.exec(readFileSync(join(ROOT, 'README.md')
 const PACKAGE = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8'))
 
 const esm = (port: number) => EXAMPLE.replace('8090', String(port))
-/** As docs/troubleshooting.md tells CommonJS: `require`, and no `await` at the top. */
+/** As docs/install.md tells CommonJS: `require`, and no `await` at the top. */
 const commonjs = (port: number) =>
   esm(port)
     .replace("import pocketsocket from 'pocketsocket'", "const { default: pocketsocket } = require('pocketsocket')")

@@ -9,6 +9,8 @@ use lexopt::{Arg, Error, Parser, ValueExt as _};
 pub(crate) enum Command {
     Help,
     Version,
+    /// The text that teaches a shell the options.
+    Completions(&'static str),
     Run(Options),
 }
 
@@ -48,6 +50,9 @@ pub(crate) fn parse(args: Vec<OsString>) -> Result<Command, Usage> {
         match arg {
             Arg::Short('h') | Arg::Long("help") => return Ok(Command::Help),
             Arg::Short('V') | Arg::Long("version") => return Ok(Command::Version),
+            Arg::Long("completions") => {
+                return completions(&parser.value()?.string()?).map(Command::Completions);
+            }
             Arg::Long("run") => run = true,
             Arg::Long("broadcast") => options.broadcast = true,
             Arg::Long("print") => options.print = true,
@@ -60,6 +65,17 @@ pub(crate) fn parse(args: Vec<OsString>) -> Result<Command, Usage> {
         }
     }
     if run { Ok(Command::Run(options)) } else { Err(Usage::NothingToDo) }
+}
+
+fn completions(shell: &str) -> Result<&'static str, Usage> {
+    match shell {
+        "bash" => Ok(include_str!("completions/pocketsocket.bash")),
+        "zsh" => Ok(include_str!("completions/pocketsocket.zsh")),
+        "fish" => Ok(include_str!("completions/pocketsocket.fish")),
+        _ => {
+            Err(Error::from(format!("completions '{shell}': there are bash, zsh and fish")).into())
+        }
+    }
 }
 
 fn port(value: &str) -> Result<u16, Error> {
@@ -121,6 +137,31 @@ mod tests {
         for args in [["--version"], ["-V"]] {
             assert_eq!(parse(&args).unwrap(), Command::Version);
         }
+    }
+
+    #[test]
+    fn completions_know_every_option_of_the_help() {
+        let help = include_str!("help.txt");
+        let options: Vec<_> = help
+            .lines()
+            .filter_map(|line| line.strip_prefix("    "))
+            .filter(|line| line.starts_with('-') && !line.contains('='))
+            .flat_map(|line| line.split([' ', ',']))
+            .filter_map(|word| word.strip_prefix("--"))
+            .collect();
+        assert!(options.len() > 7, "{options:?}");
+        for shell in ["bash", "zsh", "fish"] {
+            let Command::Completions(script) = parse(&["--completions", shell]).unwrap() else {
+                panic!("no script");
+            };
+            for option in &options {
+                assert!(script.contains(option), "{shell} does not know {option}");
+            }
+        }
+        assert_eq!(
+            wrong(&["--completions", "sh"]),
+            "completions 'sh': there are bash, zsh and fish"
+        );
     }
 
     #[test]

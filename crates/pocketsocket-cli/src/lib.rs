@@ -49,7 +49,7 @@ const HELP: &str = include_str!("help.txt");
 const USAGE: &str = "\
 usage: pocketsocket --run [--broadcast] [--print] [--address A] [--port P]
                     [--unix FILE] [--reuse-port] [--template FILE]
-       pocketsocket --help | --version
+       pocketsocket --help | --version | --completions SHELL
 ";
 
 /// What [`start`] came to.
@@ -97,6 +97,10 @@ pub fn start(
         }
         Ok(Command::Version) => {
             let _ = writeln!(out, "pocketsocket {}", env!("CARGO_PKG_VERSION"));
+            Started::Finished(exit::SUCCESS)
+        }
+        Ok(Command::Completions(script)) => {
+            let _ = out.write_all(script.as_bytes());
             Started::Finished(exit::SUCCESS)
         }
         Ok(Command::Run(options)) => match run(options, started, out) {
