@@ -33,6 +33,28 @@ use crate::{
 
 pub use running::Running;
 
+/// For `fuzz/`: reads arguments, and checks what they come to.
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub fn fuzz_arguments(args: Vec<OsString>) {
+    match args::parse(args) {
+        Ok(Command::Run(options)) => {
+            let config = Config {
+                port: options.port.unwrap_or(0),
+                address: options.address.unwrap_or_default(),
+                ..Config::default()
+            };
+            let _ = config.validate();
+        }
+        Ok(Command::Help | Command::Version) | Err(Usage::NothingToDo) => {}
+        Err(Usage::Wrong(error)) => {
+            let line = one_line(&error);
+            // A line of the program's stays one, whatever was typed.
+            assert!(line.ends_with('\n') && line.lines().count() == 1, "{line:?}");
+        }
+    }
+}
+
 /// Exit codes, as `--help` lists them.
 pub mod exit {
     /// Stopped as asked, or nothing but text was asked for.

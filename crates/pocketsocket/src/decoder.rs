@@ -233,13 +233,13 @@ fn append(
 }
 
 #[cfg(test)]
-mod oracle;
+mod differential;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod oracle;
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-
-    pub(super) const MAX: MessageLimits = MessageLimits { payload: 1000, fragments: 16_384 };
+    use super::{oracle::MAX, *};
 
     /// A client's frame, with a mask that is not zero.
     pub(super) fn masked(first: u8, payload: &[u8]) -> Vec<u8> {

@@ -42,6 +42,9 @@ mod delivery;
 mod error;
 mod event;
 mod frame;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod handshake;
 mod host;
 mod http;
@@ -50,6 +53,8 @@ mod limits;
 mod linger;
 mod logging;
 mod mailbox;
+#[cfg(any(test, feature = "fuzzing"))]
+mod model;
 mod outbox;
 mod page;
 mod print;

@@ -90,6 +90,32 @@ impl Shared {
         stats
     }
 
+    pub(crate) fn new(
+        config: Config,
+        address: SocketAddr,
+        host: Box<dyn Host>,
+        page: Page,
+    ) -> Arc<Self> {
+        let threads = config.threads;
+        Arc::new(Shared {
+            address,
+            host,
+            registry: Registry::new(config.max_connections, config.backpressure_limit),
+            mailboxes: (0..threads).map(|_| Mailbox::default()).collect(),
+            counters: (0..=threads).map(|_| Counters::default()).collect(),
+            load: (0..threads).map(|_| AtomicUsize::new(0)).collect(),
+            inbound: AtomicUsize::new(0),
+            page,
+            guard: Guard::new(address, &config.allowed_origins),
+            stop: Notify::new(),
+            started: Instant::now(),
+            running: AtomicUsize::new(0),
+            ended: Mutex::new(false),
+            waiters: Condvar::new(),
+            config,
+        })
+    }
+
     /// Runs `body` on a thread of its own; the last thread to end ends the server.
     fn spawn(
         self: &Arc<Self>,
@@ -133,23 +159,7 @@ impl Server {
         let host: Box<dyn Host> =
             if config.print { Box::new(Printing::new(host)?) } else { Box::new(host) };
         let threads = config.threads;
-        let shared = Arc::new(Shared {
-            address,
-            host,
-            registry: Registry::new(config.max_connections, config.backpressure_limit),
-            mailboxes: (0..threads).map(|_| Mailbox::default()).collect(),
-            counters: (0..=threads).map(|_| Counters::default()).collect(),
-            load: (0..threads).map(|_| AtomicUsize::new(0)).collect(),
-            inbound: AtomicUsize::new(0),
-            page,
-            guard: Guard::new(address, &config.allowed_origins),
-            stop: Notify::new(),
-            started: Instant::now(),
-            running: AtomicUsize::new(0),
-            ended: Mutex::new(false),
-            waiters: Condvar::new(),
-            config,
-        });
+        let shared = Shared::new(config, address, host, page);
         let server = Self { shared: Arc::clone(&shared) };
         shared.host.started(&server);
         // What started before something failed ends again.

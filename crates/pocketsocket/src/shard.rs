@@ -48,7 +48,7 @@ pub(crate) struct Shard {
     pub(crate) rounds: Vec<VecDeque<u32>>,
     /// Sockets that ended while no host had come, oldest first.
     pub(crate) orphans: VecDeque<SocketId>,
-    topics: Topics,
+    pub(crate) topics: Topics,
     /// For `broadcast`: the relay is a producer like any other.
     pub(crate) relay: Outbox,
     /// Lanes that were offered events and not flushed, a bit each.
@@ -173,7 +173,7 @@ fn obey(shard: &ShardRef, control: Control) {
 }
 
 impl Shard {
-    fn new(shared: Arc<Shared>, index: u8) -> Self {
+    pub(crate) fn new(shared: Arc<Shared>, index: u8) -> Self {
         Self {
             index,
             relay: Outbox::new(Arc::clone(&shared)),
@@ -236,7 +236,7 @@ impl Shard {
     }
 
     /// Does what one producer asked for, in order.
-    fn execute(&mut self, batch: Batch) {
+    pub(crate) fn execute(&mut self, batch: Batch) {
         let bytes = Bytes::from(batch.bytes);
         let mut end = 0;
         for command in batch.commands {
@@ -253,13 +253,11 @@ impl Shard {
                 }
                 Command::Share { to, frame, except } => self.fan_out(&to, &frame, except),
                 Command::Subscribe { id, topic, subscribe } => {
-                    if self.client(id).is_none_or(|client| client.ended) {
-                        continue;
-                    }
-                    if subscribe {
-                        self.topics.subscribe(id, topic);
-                    } else {
+                    // One that has ended leaves all the same: the end took it out of those topics alone that it still had.
+                    if !subscribe {
                         self.topics.unsubscribe(id, &topic);
+                    } else if self.client(id).is_some_and(|client| !client.ended) {
+                        self.topics.subscribe(id, topic);
                     }
                 }
                 Command::Close { id, code, reason } => {

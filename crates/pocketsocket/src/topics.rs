@@ -12,7 +12,7 @@ use crate::SocketId;
 #[derive(Debug, Default)]
 pub(crate) struct Topics {
     /// Ordered by slot, as clients lie in memory; to join or leave a topic of any size takes a few comparisons.
-    members: HashMap<Arc<str>, BTreeSet<SocketId>>,
+    pub(crate) members: HashMap<Arc<str>, BTreeSet<SocketId>>,
 }
 
 impl Topics {
