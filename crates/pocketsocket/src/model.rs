@@ -343,7 +343,7 @@ impl Run {
         for socket in &self.sockets {
             let id = socket.uuid.id;
             assert_eq!(registry.resolve(socket.uuid), socket.open.then_some(id));
-            let topics: Vec<_> = registry.topics(id).iter().map(|name| name.to_string()).collect();
+            let topics: Vec<_> = registry.topics(id).iter().map(ToString::to_string).collect();
             let expected: Vec<_> = socket.topics.iter().copied().filter(|_| socket.open).collect();
             assert_eq!(topics, expected);
             if !socket.ended {
