@@ -356,9 +356,7 @@ impl Run {
         let mut members = BTreeMap::<_, BTreeSet<_>>::new();
         for (index, shard) in self.shards.iter_mut().enumerate() {
             for topic in TOPICS {
-                let ids = shard.topics.members(topic);
-                let own: BTreeSet<_> = ids.iter().copied().map(key).collect();
-                assert_eq!(own.len(), ids.len(), "a member is there once");
+                let own: BTreeSet<_> = shard.topics.members(topic).map(key).collect();
                 if !own.is_empty() {
                     members.insert((index, topic), own);
                 }

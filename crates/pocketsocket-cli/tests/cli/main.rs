@@ -10,6 +10,8 @@
 )]
 
 mod discovery;
+#[cfg(target_os = "linux")]
+mod faults;
 mod output;
 mod program;
 #[cfg(unix)]

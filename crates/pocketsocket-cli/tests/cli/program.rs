@@ -57,6 +57,17 @@ impl Folder {
         Program { child, lines, _folder: self }
     }
 
+    /// Starts it with so many files that it may open, which it cannot raise.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn serve_with_files(self, files: u32) -> Program {
+        let run = format!("ulimit -n {files}; exec \"$0\" --run --port 0");
+        let mut command = Command::new("sh");
+        command.args(["-c", &run, env!("CARGO_BIN_EXE_pocketsocket")]).current_dir(&self.0);
+        let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap();
+        let lines = lines(child.stdout.take().unwrap());
+        Program { child, lines, _folder: self }
+    }
+
     /// Starts `command` with a standard output that nobody reads.
     pub(crate) fn serve_unread(self, command: &mut Command, output: impl Into<Stdio>) -> Program {
         let child = command.stdout(output).spawn().unwrap();
@@ -114,6 +125,11 @@ impl Program {
     /// Ends it by force: there is no signal to send.
     #[cfg(not(unix))]
     pub(crate) fn stop(self) {}
+
+    #[cfg(target_os = "linux")]
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
 
     #[cfg(unix)]
     pub(crate) fn exit(&mut self) -> std::process::ExitStatus {
