@@ -4,6 +4,7 @@ import { execFileSync, spawn } from 'node:child_process'
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { dirname, join } from 'node:path'
+import { pathToFileURL } from 'node:url'
 import test, { type ExecutionContext } from 'ava'
 import { Executable, folder, run } from './support/child-executable.js'
 import { ROOT } from './support/child-programs.js'
@@ -141,11 +142,43 @@ test('deployment: an HTTP server beside it, and nginx and Caddy in front of both
   if (!lacks(t, has('caddy'), 'Caddy')) {
     const listen = await freePort()
     const path = folder(t, {
-      Caddyfile: `{\n admin off\n auto_https off\n}\n${placed(block('caddy')).replace('example.com', `http://127.0.0.1:${listen}`)}`,
+      Caddyfile: `{\n admin off\n auto_https off\n}\n${placed(block('txt')).replace('example.com', `http://127.0.0.1:${listen}`)}`,
     })
     background(t, 'caddy', ['run', '--config', join(path, 'Caddyfile')], path)
     await front('Caddy', listen)
   }
+})
+
+test('deployment: the client that reconnects gets through again', async (t) => {
+  const partysocket = join(ROOT, '__test__/tools/node_modules/partysocket')
+  // Installed by `npm run test:install`, which CI runs first or not at all: then it is installed here.
+  if (!existsSync(partysocket)) execFileSync(process.execPath, [join(ROOT, 'scripts/install-tools.mjs')])
+  const port = await freePort()
+  const server = `
+    import { hook, runServer, send } from 'pocketsocket'
+    hook((uuid, eventType, event) => { send(uuid, eventType, event) })
+    runServer('127.0.0.1', ${port})`
+  const path = folder(t, { 'program.mjs': server })
+  mkdirSync(join(path, 'node_modules'))
+  symlinkSync(ROOT, join(path, 'node_modules/pocketsocket'), 'junction')
+  symlinkSync(partysocket, join(path, 'node_modules/partysocket'), 'junction')
+  const shown = /```js\n([\s\S]*?)```/.exec(read('docs/deployment.md'))?.[1] ?? ''
+  // Node.js 20 has no WebSocket of its own: npm's ws stands for the browser's.
+  writeFileSync(
+    join(path, 'client.mjs'),
+    `import { WebSocket as Browser } from ${JSON.stringify(pathToFileURL(join(ROOT, 'node_modules/ws/wrapper.mjs')).href)}
+    globalThis.WebSocket ??= Browser
+    ${shown.replace('8090', String(port)).replace("import { WebSocket } from 'partysocket'", "const { WebSocket } = await import('partysocket')")}
+    socket.addEventListener('open', () => socket.send('opened'))`,
+  )
+  const first = new Executable(t, [process.execPath, 'program.mjs'], { cwd: path })
+  await connect(t, `http://127.0.0.1:${port}/`)
+  const client = new Executable(t, [process.execPath, 'client.mjs'], { cwd: path })
+  t.is(await client.line(), 'opened')
+  first.signal('SIGKILL')
+  await first.end()
+  new Executable(t, [process.execPath, 'program.mjs'], { cwd: path })
+  t.is(await client.line(), 'opened')
 })
 
 test('deployment: the echo that waits for Drain loses nothing of what a slow reader asked for', async (t) => {
