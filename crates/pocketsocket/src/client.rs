@@ -2,21 +2,12 @@
 
 use std::{collections::VecDeque, net::IpAddr, task::Waker, time::Instant};
 
-use bytes::Bytes;
-
 use crate::{
     CloseInfo, Lane, Pending, Request, Uuid,
     limits::{INBOUND_BYTES, INBOUND_MESSAGES},
+    outgoing::Outgoing,
+    stream::Stream,
 };
-
-/// A message on its way out.
-#[derive(Debug)]
-pub(crate) struct Outgoing {
-    /// Header and payload, as they go onto the wire.
-    pub(crate) frame: Bytes,
-    /// What is reserved for it in the registry; 0 for frames of the server's own.
-    pub(crate) cost: usize,
-}
 
 /// What is kept of the request for a host that takes the socket over; headers are not.
 #[derive(Debug, Default)]
@@ -53,10 +44,12 @@ pub(crate) struct Client {
     pub(crate) lane: Lane,
     /// Wakes the connection's task.
     pub(crate) waker: Option<Waker>,
-    /// Frames that the system has not taken yet.
-    pub(crate) out: VecDeque<Outgoing>,
-    /// How much of the first of them it has taken.
-    pub(crate) written: usize,
+    /// The connection, until it ends or is left to linger.
+    pub(crate) stream: Option<Stream>,
+    /// Frames that the system has not taken yet; none of an idle socket.
+    pub(crate) out: Option<Box<Outgoing>>,
+    /// It stands in the shard's list of those to write to.
+    pub(crate) dirty: bool,
     /// The system takes no more for now.
     pub(crate) blocked: bool,
     /// Answers to the pings of a turn, frame by frame. A client that does not read gets the latest alone: earlier ones need
@@ -83,14 +76,15 @@ pub(crate) struct Client {
 }
 
 impl Client {
-    pub(crate) fn new(uuid: Uuid, lane: Lane, about: About) -> Self {
+    pub(crate) fn new(uuid: Uuid, lane: Lane, about: About, stream: Option<Stream>) -> Self {
         let now = Instant::now();
         Self {
             uuid,
             lane,
             waker: None,
-            out: VecDeque::new(),
-            written: 0,
+            stream,
+            out: None,
+            dirty: false,
             blocked: false,
             pongs: Vec::new(),
             closing: None,
@@ -105,15 +99,6 @@ impl Client {
             last_ping: now,
             about,
         }
-    }
-
-    /// Puts a frame behind those that wait.
-    pub(crate) fn push(&mut self, out: Outgoing) {
-        // With others before it, the task is woken already, or waits for the system.
-        if self.out.is_empty() {
-            self.wake();
-        }
-        self.out.push_back(out);
     }
 
     pub(crate) fn wake(&self) {

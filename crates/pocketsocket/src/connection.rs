@@ -33,13 +33,14 @@ pub(crate) fn open(shard: ShardRef, stream: Stream, early: &[u8], uuid: Uuid, re
     {
         let mut state = shard.borrow_mut();
         let lane = state.shared.host.assign();
-        state.insert(Client::new(uuid, lane, About::of(&request)));
+        state.insert(Client::new(uuid, lane, About::of(&request), Some(stream)));
         state.shared.counters(state.index).opened.add(1);
         log::debug!("{uuid} opened: {}", request.url);
         if request.protocol == HELLO {
             let text = uuid.encode();
             if state.shared.registry.reserve(id, text.len() + ENTRY_BYTES) == SendStatus::Ok {
-                state.enqueue(id, encode(opcode::TEXT, &text).into(), text.len());
+                let frame: Bytes = encode(opcode::TEXT, &text).into();
+                state.enqueue(id, &frame, 0..frame.len(), text.len());
             }
         }
         state.deliver(id, Pending::Connect { request: Box::new(request), resumed: false });
@@ -52,26 +53,25 @@ pub(crate) fn open(shard: ShardRef, stream: Stream, early: &[u8], uuid: Uuid, re
         }
     }
     // A copy: the original keeps the whole buffer of the request alive, also when nothing is left of it.
-    tokio::task::spawn_local(run(shard, stream, early.to_vec(), id));
+    tokio::task::spawn_local(run(shard, early.to_vec(), id));
 }
 
-async fn run(shard: ShardRef, stream: Stream, early: Vec<u8>, id: SocketId) {
+async fn run(shard: ShardRef, early: Vec<u8>, id: SocketId) {
     // However this task ends, its Close is told: by a panic or the end of the runtime too.
     let guard = EndGuard { shard, id };
-    let mut connection = Connection {
-        stream,
-        id,
-        decoder: Decoder::default(),
-        carried: early,
-        consumed: 0,
-        closing: None,
-    };
+    let mut connection =
+        Connection { id, decoder: Decoder::default(), carried: early, consumed: 0, closing: None };
     let outcome = poll_fn(|cx| connection.poll(cx, &guard.shard)).await;
-    guard.shard.borrow_mut().end(id, outcome.info);
-    if let Some(last) = outcome.last_words {
+    let stream = {
+        let mut shard = guard.shard.borrow_mut();
+        let stream = shard.client(id).and_then(|client| client.stream.take());
+        shard.end(id, outcome.info);
+        stream
+    };
+    if let (Some(last), Some(stream)) = (outcome.last_words, stream) {
         let shared = std::sync::Arc::clone(&guard.shard.borrow().shared);
         // Boxed: few sockets come here at a time, and all others would carry its size.
-        Box::pin(linger(connection.stream, last, &shared.config)).await;
+        Box::pin(linger(stream, last, &shared.config)).await;
     }
 }
 
@@ -106,7 +106,6 @@ pub(crate) struct Outcome {
 }
 
 pub(crate) struct Connection {
-    pub(crate) stream: Stream,
     pub(crate) id: SocketId,
     decoder: Decoder,
     /// Bytes that were read and are not decoded: the end of a turn came before theirs.
@@ -186,7 +185,9 @@ impl Connection {
     ) -> Poll<Outcome> {
         loop {
             let mut space = ReadBuf::new(buffer);
-            match ready!(Pin::new(&mut self.stream).poll_read(cx, &mut space)) {
+            let stream = shard.client(self.id).and_then(|client| client.stream.as_mut());
+            let Some(stream) = stream else { return Poll::Ready(self.broken()) };
+            match ready!(Pin::new(stream).poll_read(cx, &mut space)) {
                 Ok(()) if !space.filled().is_empty() => {}
                 Ok(()) | Err(_) => return Poll::Ready(self.broken()),
             }
@@ -308,7 +309,7 @@ impl Connection {
     /// The client has sent its Close. What still waited to be sent is given up, but for the rest of a frame.
     fn answer_close(&mut self, shard: &mut Shard, close: Option<(u16, &str)>) -> Outcome {
         if let Some(ours) = self.closing.take() {
-            let last_words = Some(self.our_close(shard));
+            let last_words = Some(self.our_close(shard, &ours));
             return Outcome { last_words, info: CloseInfo { was_clean: true, ..ours } };
         }
         let (code, reason) = close.unwrap_or((1005, ""));
@@ -322,7 +323,8 @@ impl Connection {
         shard.shared.counters(shard.index).faults.add(1);
         // Already closing: its fault changes nothing about why.
         if let Some(ours) = self.closing.take() {
-            return Outcome { info: ours, last_words: Some(self.our_close(shard)) };
+            let last_words = Some(self.our_close(shard, &ours));
+            return Outcome { info: ours, last_words };
         }
         let reason = fault.to_string();
         let info =

@@ -55,6 +55,10 @@ impl Shard {
                 Offer::Taken
             }
             lane => {
+                if self.offered == 0 {
+                    // Behind the tasks that are to run already: their events are part of the same burst.
+                    self.burst_ended.notify_one();
+                }
                 self.offered |= 1 << lane.0;
                 self.shared.host.offer(lane, &told)
             }
@@ -62,8 +66,6 @@ impl Shard {
         if matches!(offer, Offer::Full | Offer::Gone) {
             return false;
         }
-        // Behind the tasks that are to run already: their events are part of the same burst.
-        self.burst_ended.notify_one();
         match kind {
             EventKind::Connect { .. } if client.lane != Lane::DISCARD => client.introduced = true,
             EventKind::Close(_) => {
@@ -158,8 +160,10 @@ impl Shard {
         client.ended = true;
         client.waker = None;
         let uuid = client.uuid;
-        let unsent: usize = client.out.drain(..).map(|out| out.cost).sum();
-        self.shared.registry.unreserve(id, unsent);
+        client.stream = None;
+        if let Some(out) = client.out.take() {
+            self.shared.registry.unreserve(id, out.cost());
+        }
         self.shared.counters(self.index).closed.add(1);
         log::debug!("{uuid} closed: {} {}", info.code, info.reason);
         self.deliver(id, Pending::Close(Box::new(info)));
@@ -229,7 +233,7 @@ impl Shard {
         for (uuid, events) in returned {
             if self.client(uuid.id).is_none() {
                 // The old lane had taken its Close, and nobody was told of it.
-                let mut client = Client::new(uuid, from, About::default());
+                let mut client = Client::new(uuid, from, About::default(), None);
                 client.introduced = true;
                 client.ended = true;
                 self.insert(client);

@@ -162,6 +162,19 @@ pub(crate) fn write_header(space: &mut [u8; MAX_SENT_HEADER], opcode: u8, len: u
     start
 }
 
+/// How long the frame of ours is that `bytes` begin with, header and all.
+pub(crate) fn sent_frame_len(bytes: &[u8]) -> usize {
+    match *bytes {
+        [_, 126, high, low, ..] => 4 + usize::from(u16::from_be_bytes([high, low])),
+        [_, 127, a, b, c, d, e, f, g, h, ..] => {
+            // As we encoded it, it fits.
+            10 + u64::from_be_bytes([a, b, c, d, e, f, g, h]) as usize
+        }
+        [_, len, ..] => 2 + usize::from(len),
+        _ => bytes.len().max(1),
+    }
+}
+
 /// A whole frame of ours.
 pub(crate) fn encode(opcode: u8, payload: &[u8]) -> Vec<u8> {
     let mut space = [0; MAX_SENT_HEADER];

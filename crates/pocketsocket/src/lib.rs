@@ -56,6 +56,7 @@ mod mailbox;
 #[cfg(any(test, feature = "fuzzing"))]
 mod model;
 mod outbox;
+mod outgoing;
 mod page;
 mod print;
 mod registry;

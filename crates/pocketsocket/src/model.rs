@@ -220,11 +220,18 @@ impl Run {
                 let socket = &mut self.sockets[id];
                 let shard = &mut self.shards[socket.shard];
                 let Some(client) = shard.client(socket.uuid.id) else { return };
-                let taken: Vec<_> = client.out.drain(..).collect();
-                let costs = taken.iter().map(|out| out.cost).sum();
+                let mut out = client.out.take().unwrap_or_default();
+                let costs = out.cost();
                 self.shared.registry.unreserve(socket.uuid.id, costs);
-                let frames: Vec<_> = taken.into_iter().map(|out| out.frame.to_vec()).collect();
-                assert_eq!(frames, socket.out, "in the order of the calls");
+                let mut wire = Vec::new();
+                while !out.is_empty() {
+                    let taken = out.with_slices(|slices| {
+                        slices.iter().for_each(|slice| wire.extend_from_slice(slice));
+                        slices.iter().map(|slice| slice.len()).sum()
+                    });
+                    out.sent(taken);
+                }
+                assert_eq!(wire, socket.out.concat(), "in the order of the calls");
                 socket.out.clear();
                 socket.buffered -= costs;
             }
@@ -243,7 +250,7 @@ impl Run {
         assert_eq!(uuid.is_some(), alive < SOCKETS, "as many as the limit says");
         let Some(uuid) = uuid else { return };
         assert!(self.sockets.iter().all(|socket| socket.uuid != uuid), "a name is new");
-        self.shards[shard].insert(Client::new(uuid, Lane::DISCARD, About::default()));
+        self.shards[shard].insert(Client::new(uuid, Lane::DISCARD, About::default(), None));
         self.sockets.push(Socket {
             uuid,
             shard,

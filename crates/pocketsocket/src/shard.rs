@@ -7,6 +7,7 @@ use std::{
     cell::RefCell,
     collections::VecDeque,
     io,
+    ops::Range,
     panic::{AssertUnwindSafe, catch_unwind},
     rc::Rc,
     sync::{Arc, atomic::Ordering, mpsc::SyncSender},
@@ -22,11 +23,13 @@ use tokio::{
 
 use crate::{
     CloseInfo, Error, Lane, Outbox, SendStatus, SocketId,
-    client::{Client, Outgoing},
+    client::Client,
     frame::MAX_SENT_HEADER,
     http,
-    limits::{ENTRY_BYTES, TURN_BYTES},
+    limits::{COPY_FRAMES, ENTRY_BYTES, TURN_BYTES},
     mailbox::{Batch, Command, Control, Item, Receivers, SharedFrame},
+    outgoing::Pool,
+    sending::write_dirty,
     server::Shared,
     timers::tick,
     topics::Topics,
@@ -34,9 +37,6 @@ use crate::{
 
 /// A shard as its tasks hold it.
 pub(crate) type ShardRef = Rc<RefCell<Shard>>;
-
-/// Payloads up to this are copied when they must wait: a small message would else keep its whole batch alive.
-const COPY_BELOW: usize = 4096;
 
 /// The state of one I/O thread.
 pub(crate) struct Shard {
@@ -57,8 +57,10 @@ pub(crate) struct Shard {
     pub(crate) burst_ended: Rc<Notify>,
     /// What its sockets read into, one at a time: none of them keeps a buffer of its own.
     pub(crate) read_buffer: Box<[u8]>,
-    /// Where small frames of one socket are put together, so that one call of the system sends them.
-    pub(crate) write_buffer: Vec<u8>,
+    /// For sockets that get something to send.
+    pub(crate) pool: Pool,
+    /// Sockets for which something was queued since the last turn of the mailbox.
+    pub(crate) dirty: Vec<SocketId>,
     /// Entries in `clients`, ended ones included.
     pub(crate) population: usize,
     stopping: Option<Instant>,
@@ -128,6 +130,7 @@ async fn main(shard: &ShardRef) {
                     }
                 }
                 shard.borrow_mut().give_turns(room);
+                write_dirty(shard).await;
             }
             _ = timer.tick(), if !idle => shard.borrow_mut().check_timers(),
             () = sleep_until(stop_at.unwrap_or_else(Instant::now).into()), if stop_at.is_some() => {}
@@ -185,7 +188,8 @@ impl Shard {
             offered: 0,
             burst_ended: Rc::default(),
             read_buffer: vec![0; TURN_BYTES].into(),
-            write_buffer: Vec::new(),
+            pool: Pool::default(),
+            dirty: Vec::new(),
             population: 0,
             stopping: None,
         }
@@ -245,11 +249,10 @@ impl Shard {
                     let payload = len as usize - MAX_SENT_HEADER;
                     let start = end + usize::from(unused);
                     end += len as usize;
-                    let frame = bytes.slice(start..end);
-                    self.enqueue(id, frame, payload);
+                    self.enqueue(id, &bytes, start..end, payload);
                 }
                 Command::Give { id, frame, payload } => {
-                    self.enqueue(id, frame, payload as usize);
+                    self.enqueue(id, &frame, 0..frame.len(), payload as usize);
                 }
                 Command::Share { to, frame, except } => self.fan_out(&to, &frame, except),
                 Command::Subscribe { id, topic, subscribe } => {
@@ -271,16 +274,25 @@ impl Shard {
     }
 
     /// Queues one message, whose payload is reserved already.
-    pub(crate) fn enqueue(&mut self, id: SocketId, mut frame: Bytes, payload: usize) {
+    pub(crate) fn enqueue(
+        &mut self,
+        id: SocketId,
+        bytes: &Bytes,
+        frame: Range<usize>,
+        payload: usize,
+    ) {
         let cost = payload + ENTRY_BYTES;
-        match self.client(id) {
+        let client = self.clients.get_mut(id.slot as usize).and_then(Option::as_deref_mut);
+        match client.filter(|client| client.uuid.id == id) {
             // After a Close nothing may be sent (RFC 6455 section 5.5.1): another thread may have been late.
             Some(client) if !client.ended && client.closing.is_none() => {
-                // A socket that is behind would keep the whole batch alive for a small part of it.
-                if client.blocked && frame.len() <= COPY_BELOW {
-                    frame = Bytes::copy_from_slice(&frame);
+                let out = client.out.get_or_insert_with(|| self.pool.take());
+                if frame.len() <= COPY_FRAMES {
+                    out.push_copy(&bytes[frame], cost);
+                } else {
+                    out.push(&bytes.slice(frame), cost);
                 }
-                client.push(Outgoing { frame, cost });
+                Self::mark_dirty(client, &mut self.dirty);
             }
             // It ended, or was closed, after the message was taken.
             _ => {
@@ -293,7 +305,7 @@ impl Shard {
     fn fan_out(&mut self, to: &Receivers, frame: &SharedFrame, except: Option<SocketId>) {
         let cost = frame.len + ENTRY_BYTES;
         let mut dropped = 0;
-        let clients = &mut self.clients;
+        let Self { clients, pool, dirty, .. } = self;
         let registry = &self.shared.registry;
         let mut give = |client: &mut Client| {
             let id = client.uuid.id;
@@ -301,7 +313,10 @@ impl Shard {
                 return;
             }
             match registry.reserve_in_order(id, cost) {
-                SendStatus::Ok => client.push(Outgoing { frame: frame.bytes.clone(), cost }),
+                SendStatus::Ok => {
+                    client.out.get_or_insert_with(|| pool.take()).push(&frame.bytes, cost);
+                    Self::mark_dirty(client, dirty);
+                }
                 SendStatus::Dropped => dropped += 1,
                 SendStatus::Unknown => {}
             }
