@@ -144,6 +144,7 @@ impl Outgoing {
 
 /// Queues that were used and are empty.
 #[derive(Debug, Default)]
+#[expect(clippy::vec_box, reason = "a box goes to a client and comes back as it is")]
 pub(crate) struct Pool(Vec<Box<Outgoing>>);
 
 impl Pool {
