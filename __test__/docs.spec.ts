@@ -28,6 +28,11 @@ const PROGRAMS = PAGES.flatMap((page) =>
   })),
 )
 
+/** What the package exports by name. */
+const NAMES = [...read('index.d.ts').matchAll(/^export declare (?:function|const|class) (\w+)/gm)]
+  .map((match) => match[1] ?? '')
+  .filter((name, index, all) => all.indexOf(name) === index)
+
 async function freePort(): Promise<number> {
   const server = createServer().listen(0, '127.0.0.1')
   await new Promise((resolve) => server.once('listening', resolve))
@@ -66,20 +71,34 @@ async function start(t: ExecutionContext, name: string): Promise<{ port: number;
   return { port, http }
 }
 
+/** The examples of the doc comments, with what they take for granted. */
+const EXAMPLES = [...read('index.d.ts').matchAll(/@example\n \* ```ts\n([\s\S]*?) \* ```/g)].map((match) => {
+  const source = (match[1] ?? '').replace(/^ \* ?/gm, '')
+  const given = 'declare const uuid: string, uuids: string[], frame: Uint8Array, event: TextEvent\n'
+  return source.includes('import ')
+    ? source
+    : `import { ${NAMES.join(', ')}, type TextEvent } from 'pocketsocket'\n${given}${source}`
+})
+
 test('every program of the documentation compiles, strictly', async (t) => {
   t.true(PROGRAMS.length >= 4)
+  t.true(EXAMPLES.length >= 15)
   const path = join(ROOT, 'build/documentation')
   rmSync(path, { recursive: true, force: true })
   mkdirSync(path, { recursive: true })
   PROGRAMS.forEach(({ source }, index) => {
     writeFileSync(join(path, `program-${index}.mts`), source)
   })
+  EXAMPLES.forEach((source, index) => {
+    writeFileSync(join(path, `example-${index}.mts`), source)
+  })
   writeFileSync(
     join(path, 'tsconfig.json'),
     JSON.stringify({
       extends: '../../tsconfig.json',
       compilerOptions: { noEmit: true, declaration: false, paths: { pocketsocket: ['../../index.d.ts'] } },
-      files: PROGRAMS.map((_, index) => `program-${index}.mts`),
+      include: ['*.mts'],
+      files: [],
     }),
   )
   const compiler = join(ROOT, 'node_modules/typescript/bin/tsc')
