@@ -327,4 +327,16 @@ mod tests {
         let empties = [masked(0x01, b""), masked(0x00, b"").repeat(1000)].concat();
         assert_eq!(decode(&empties, 64), ["1009"]);
     }
+
+    #[test]
+    fn empty_fragments_are_taken_up_to_their_cost_and_not_one_more() {
+        // 16 bytes each, against twice the largest payload and 64 fragments.
+        let most = (2 * MAX.payload + 64 * 16) / 16;
+        let stream = |fragments: usize| {
+            let between = masked(0x00, b"").repeat(fragments - 2);
+            [masked(0x01, b""), between, masked(0x80, b"")].concat()
+        };
+        assert_eq!(decode(&stream(most), 100), ["Text(\"\")", "empty"]);
+        assert_eq!(decode(&stream(most + 1), 100), ["1009"]);
+    }
 }
