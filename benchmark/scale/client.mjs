@@ -49,10 +49,10 @@ function open(port, localAddress) {
 process.on('message', async (order) => {
   try {
     if (order.open) {
-      const { count, port, localAddress, atOnce = 64 } = order.open
+      const { count, port, localAddresses = [undefined], atOnce = 64 } = order.open
       let left = count
       const one = async () => {
-        while (left-- > 0) await open(port, localAddress)
+        while (left-- > 0) await open(port, localAddresses[left % localAddresses.length])
       }
       await Promise.all(Array.from({ length: atOnce }, one))
       process.send({ opened: sockets.length })
