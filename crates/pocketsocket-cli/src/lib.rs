@@ -46,7 +46,7 @@ pub fn fuzz_arguments(args: Vec<OsString>) {
             };
             let _ = config.validate();
         }
-        Ok(Command::Help | Command::Version) | Err(Usage::NothingToDo) => {}
+        Ok(_) | Err(Usage::NothingToDo) => {}
         Err(Usage::Wrong(error)) => {
             let line = one_line(&error);
             // A line of the program's stays one, whatever was typed.
