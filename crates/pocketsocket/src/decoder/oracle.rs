@@ -125,6 +125,7 @@ pub(crate) fn theirs(stream: &[u8]) -> Vec<Seen> {
 }
 
 /// Whether the two views are the same but for what is listed above.
+#[cfg(test)]
 pub(crate) fn agree(ours: &[Seen], theirs: &[Seen]) -> bool {
     let Some((last, before)) = ours.split_last() else { return theirs.is_empty() };
     let sooner = matches!(last, Seen::Fault(1002 | 1009))
