@@ -20,6 +20,7 @@ const parts = {
   'soak-native': ['node', ['scripts/soak.mjs', '1000000', 'native']],
   'soak-node': ['node', ['scripts/soak.mjs', '1000000', 'node']],
   faults: ['npx', ['ava', 'build/__test__/faults.spec.js', '--timeout=60m'], { FAULT_ROUNDS: '500' }],
+  terminations: ['npx', ['ava', 'build/__test__/terminations.spec.js', '--timeout=20m'], { POCKETSOCKET_LONG: '1' }],
   restarts: ['cargo', ['test', '--locked', '-p', 'pocketsocket', '--test', 'restart'], { RESTARTS: '1000' }],
   sanitizers: ['cargo', ['test', '--locked', '-p', 'pocketsocket', '--lib', '--tests', '--target', target], sanitized],
   fuzz: ['node', ['scripts/fuzz.mjs', '600']],
