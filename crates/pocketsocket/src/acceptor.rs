@@ -1,17 +1,21 @@
-//! One thread accepts TCP connections and hands each to the least-loaded shard.
+//! Accepts connections and gives each to the least-loaded shard.
+//!
+//! A task of the first shard, not a thread: on a machine of few cores, where that is the only shard, a connection then wakes
+//! no other thread and is registered once.
 
 use std::{
+    cell::RefCell,
     io,
+    rc::Rc,
     sync::{Arc, atomic::Ordering},
     time::Duration,
 };
 
-use tokio::runtime;
-
 use crate::{
-    Error,
+    Error, http,
     mailbox::{Control, Item},
     server::Shared,
+    shard::ShardRef,
     stream::{Listener, Polled},
 };
 
@@ -22,39 +26,27 @@ const BACK_OFF: Duration = Duration::from_millis(100);
 /// TCP connections that may be open beside `max_connections`: requests that are answered with a page, or with 503.
 const REQUESTS: usize = 64;
 
-/// A bound listener with the runtime that polls it.
-pub(crate) struct Acceptor {
-    listener: Listener,
-    runtime: runtime::Runtime,
+/// The listener, until the server stops accepting. The shard keeps it through a start anew.
+pub(crate) type Source = Rc<RefCell<Option<Listener>>>;
+
+/// Accepts until the server stops.
+pub(crate) async fn run(source: Source, shard: ShardRef) {
+    let shared = Arc::clone(&shard.borrow().shared);
+    let polled = match source.borrow().as_ref().map(Listener::register) {
+        Some(Ok(polled)) => polled,
+        Some(Err(error)) => return shared.host.error(&Error::Thread { source: error }),
+        None => return,
+    };
+    tokio::select! {
+        () = shared.stop.notified() => {}
+        () = accept(&polled, &shared, &shard) => {}
+    }
+    source.take();
+    log::debug!("stopped accepting on {}", shared.address);
 }
 
-impl Acceptor {
-    pub(crate) fn new(listener: Listener) -> io::Result<Self> {
-        let runtime = runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
-        Ok(Self { listener, runtime })
-    }
-
-    /// Accepts until the server stops.
-    pub(crate) fn run(self, shared: &Arc<Shared>) {
-        let Self { listener, runtime } = self;
-        runtime.block_on(async {
-            let accepting = async {
-                match listener.register() {
-                    // The file of a Unix socket goes before its listener: who finds it can connect.
-                    Ok((listener, _file)) => accept(&listener, shared).await,
-                    Err(source) => shared.host.error(&Error::Thread { source }),
-                }
-            };
-            tokio::select! {
-                () = shared.stop.notified() => {}
-                () = accepting => {}
-            }
-        });
-        log::debug!("stopped accepting on {}", shared.address);
-    }
-}
-
-async fn accept(listener: &Polled, shared: &Shared) {
+async fn accept(listener: &Polled, shared: &Shared, own: &ShardRef) {
+    let index = usize::from(own.borrow().index);
     // A host is told once of each trouble, not ten times a second.
     let mut in_trouble = false;
     loop {
@@ -79,10 +71,21 @@ async fn accept(listener: &Polled, shared: &Shared) {
             continue;
         }
         let least = (0..shared.load.len()).min_by_key(|&i| shared.load[i].load(Ordering::Relaxed));
-        let shard = least.unwrap_or(0);
-        shared.load[shard].fetch_add(1, Ordering::Relaxed);
-        shared.caller_counters().accepted.add(1);
-        shared.mailboxes[shard].post(Item::Control(Control::Accept(stream, address)));
+        let shard = least.unwrap_or(index);
+        if shard == index {
+            shared.load[shard].fetch_add(1, Ordering::Relaxed);
+            shared.caller_counters().accepted.add(1);
+            tokio::task::spawn_local(http::serve(Rc::clone(own), stream, address));
+            continue;
+        }
+        match stream.release() {
+            Ok(stream) => {
+                shared.load[shard].fetch_add(1, Ordering::Relaxed);
+                shared.caller_counters().accepted.add(1);
+                shared.mailboxes[shard].post(Item::Control(Control::Accept(stream, address)));
+            }
+            Err(error) => log::debug!("{address} was gone before it was served: {error}"),
+        }
     }
 }
 

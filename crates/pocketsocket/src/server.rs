@@ -15,7 +15,7 @@ use std::{
 use tokio::sync::Notify;
 
 use crate::{
-    Config, Error, Host, Lane, Outbox, Pending, SocketId, Stats, Uuid, acceptor,
+    Config, Error, Host, Lane, Outbox, Pending, SocketId, Stats, Uuid,
     handshake::Guard,
     mailbox::{Control, Item, Mailbox},
     page::Page,
@@ -175,20 +175,20 @@ impl Server {
     fn spawn_threads(&self, listener: Listener) -> Result<(), Error> {
         let shared = &self.shared;
         let thread = |source| Error::Thread { source };
-        let acceptor = acceptor::Acceptor::new(listener).map_err(thread)?;
+        let mut listener = Some(listener);
         let threads = shared.mailboxes.len();
         let (ready, started) = sync_channel(threads);
         for index in 0..threads as u8 {
-            let ready = ready.clone();
+            let (ready, listener) = (ready.clone(), listener.take());
             shared.spawn(format!("pocketsocket-io-{index}"), move |shared| {
-                shard::run(shared, index, &ready);
+                shard::run(shared, index, listener, &ready);
             })?;
         }
         // A thread that ends without a word has panicked, which it tells by itself.
         for outcome in started.iter().take(threads) {
             outcome.map_err(thread)?;
         }
-        shared.spawn("pocketsocket-accept".to_owned(), move |shared| acceptor.run(shared))
+        Ok(())
     }
 
     /// Where the server listens, with the port that was picked for port 0; `0.0.0.0:0` for a server on a Unix socket,

@@ -22,7 +22,7 @@ use tokio::{
 };
 
 use crate::{
-    CloseInfo, Error, Lane, Outbox, SendStatus, SocketId,
+    CloseInfo, Error, Lane, Outbox, SendStatus, SocketId, acceptor,
     client::Client,
     frame::MAX_SENT_HEADER,
     http,
@@ -31,6 +31,7 @@ use crate::{
     outgoing::Pool,
     sending::write_dirty,
     server::Shared,
+    stream::Listener,
     timers::tick,
     topics::Topics,
 };
@@ -66,10 +67,17 @@ pub(crate) struct Shard {
     stopping: Option<Instant>,
 }
 
-/// Runs shard `index` until the server stops. A panic closes its sockets with 1011; the shard starts anew.
+/// Runs shard `index` until the server stops. A panic closes its sockets with 1011; the shard starts anew. One of the
+/// shards accepts: that has the listener.
 ///
 /// `ready` is told once whether the shard could start; after that it serves.
-pub(crate) fn run(shared: &Arc<Shared>, index: u8, ready: &SyncSender<io::Result<()>>) {
+pub(crate) fn run(
+    shared: &Arc<Shared>,
+    index: u8,
+    listener: Option<Listener>,
+    ready: &SyncSender<io::Result<()>>,
+) {
+    let source = Rc::new(RefCell::new(listener));
     let mut stopping = None;
     loop {
         let shard = Rc::new(RefCell::new(Shard::new(Arc::clone(shared), index)));
@@ -86,7 +94,7 @@ pub(crate) fn run(shared: &Arc<Shared>, index: u8, ready: &SyncSender<io::Result
             // Of the starts after a panic nobody asks any more.
             let _ = ready.try_send(outcome);
             if let Some(runtime) = runtime {
-                runtime.block_on(main(&shard));
+                runtime.block_on(main(&shard, &source));
             }
         }));
         let Err(panic) = outcome else {
@@ -109,13 +117,14 @@ pub(crate) fn run(shared: &Arc<Shared>, index: u8, ready: &SyncSender<io::Result
 }
 
 /// The shard's own loop: the mailbox and the timers.
-async fn main(shard: &ShardRef) {
+async fn main(shard: &ShardRef, source: &acceptor::Source) {
     let shared = Arc::clone(&shard.borrow().shared);
     let mailbox = &shared.mailboxes[usize::from(shard.borrow().index)];
     let mut timer = interval(tick(&shared.config));
     timer.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut items = Vec::new();
     tokio::task::spawn_local(flush_host(Rc::clone(shard)));
+    tokio::task::spawn_local(acceptor::run(Rc::clone(source), Rc::clone(shard)));
     loop {
         // An empty shard has nothing to time: the process sleeps.
         let idle = shard.borrow().is_idle();

@@ -43,6 +43,15 @@ macro_rules! either {
 }
 
 impl Stream {
+    /// Takes it off the runtime of the calling thread, for another's.
+    pub(crate) fn release(self) -> io::Result<Accepted> {
+        match self {
+            Self::Tcp(stream) => stream.into_std().map(Accepted::Tcp),
+            #[cfg(unix)]
+            Self::Unix(stream) => stream.into_std().map(Accepted::Unix),
+        }
+    }
+
     /// Writes what the system takes at once.
     #[inline]
     pub(crate) fn try_write(&self, bytes: &[u8]) -> io::Result<usize> {
@@ -154,21 +163,18 @@ pub(crate) enum Polled {
 
 impl Polled {
     /// The next connection.
-    pub(crate) async fn accept(&self) -> io::Result<(Accepted, Client)> {
+    pub(crate) async fn accept(&self) -> io::Result<(Stream, Client)> {
         match self {
             Self::Tcp(listener) => {
                 let (stream, address) = listener.accept().await?;
                 // Frames are written whole: waiting for more to fill a segment would only add delay.
                 stream.set_nodelay(true).map_err(|error| gone(&error))?;
-                Ok((
-                    Accepted::Tcp(stream.into_std().map_err(|error| gone(&error))?),
-                    Client::Tcp(address),
-                ))
+                Ok((Stream::Tcp(stream), Client::Tcp(address)))
             }
             #[cfg(unix)]
             Self::Unix(listener) => {
                 let (stream, _) = listener.accept().await?;
-                Ok((Accepted::Unix(stream.into_std().map_err(|error| gone(&error))?), Client::Unix))
+                Ok((Stream::Unix(stream), Client::Unix))
             }
         }
     }
@@ -182,10 +188,12 @@ fn gone(error: &io::Error) -> io::Error {
 
 /// A bound listener.
 #[derive(Debug)]
+#[cfg_attr(unix, expect(dead_code, reason = "the file is kept for its drop"))]
 pub(crate) enum Listener {
     Tcp(TcpListener),
+    /// The file goes before its listener: who finds it can connect.
     #[cfg(unix)]
-    Unix(UnixListener, SocketFile),
+    Unix(SocketFile, UnixListener),
 }
 
 impl Listener {
@@ -201,7 +209,7 @@ impl Listener {
                 rustix::net::listen(&listener, crate::config::BACKLOG)
                     .map_err(|error| failed(error.into()))?;
                 listener.set_nonblocking(true).map_err(failed)?;
-                Ok(Self::Unix(listener, file))
+                Ok(Self::Unix(file, listener))
             }
             #[cfg(not(unix))]
             Some(path) => Err(Error::BindUnix {
@@ -220,15 +228,15 @@ impl Listener {
         }
     }
 
-    /// Registers it with the runtime of the calling thread. What comes beside it is to be kept as long.
-    pub(crate) fn register(self) -> io::Result<(Polled, Option<SocketFile>)> {
+    /// Has the runtime of the calling thread poll it.
+    pub(crate) fn register(&self) -> io::Result<Polled> {
         match self {
             Self::Tcp(listener) => {
-                Ok((Polled::Tcp(tokio::net::TcpListener::from_std(listener)?), None))
+                tokio::net::TcpListener::from_std(listener.try_clone()?).map(Polled::Tcp)
             }
             #[cfg(unix)]
-            Self::Unix(listener, file) => {
-                Ok((Polled::Unix(tokio::net::UnixListener::from_std(listener)?), Some(file)))
+            Self::Unix(_, listener) => {
+                tokio::net::UnixListener::from_std(listener.try_clone()?).map(Polled::Unix)
             }
         }
     }
