@@ -33,7 +33,7 @@ const FLUSH_AFTER: usize = 64;
 /// How long a turn may take, when the hook is slow.
 const TURN_TIME: Duration = Duration::from_millis(2);
 /// What may wait in the inbox, as time of the hook.
-const INBOX_TIME: Duration = Duration::from_millis(5);
+const INBOX_TIME: Duration = Duration::from_millis(1);
 
 /// The slab that a thread works through.
 #[derive(Default)]

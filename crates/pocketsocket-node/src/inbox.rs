@@ -1,7 +1,7 @@
 //! What waits for one JavaScript thread: records and their payloads, in the order in which they were taken.
 //!
 //! Shards fill one slab while the thread works through the other, so a record costs a short lock and a copy, and no
-//! allocation. Messages are bounded to what the hook handles in about 5 ms, as measured; Connect and Close have room of
+//! allocation. Messages are bounded to what the hook handles in about 1 ms, as measured; Connect and Close have room of
 //! their own, since there can be only one of each a socket.
 
 use std::sync::{
@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// Messages that are always taken, however slow the hook.
-pub const MIN_RECORDS: usize = 64;
+pub const MIN_RECORDS: usize = 16;
 /// Messages that are never passed, however fast the hook.
 pub const MAX_RECORDS: usize = 16 * 1024;
 /// Errors that may wait beside: more of them tell nothing new.
