@@ -181,6 +181,16 @@ export interface ServerOptions {
      * pages of this machine, else those of the server's own host. Clients that are no browsers always may.
      */
     allowedOrigins?: string[];
+    /**
+     * The broker that makes one of several servers: `redis://host:port` (Redis 6 or newer) or `nats://host:port`, with
+     * `user:password@` before the host where it is needed. `sendAll` and `publish` then reach the sockets of all, and uuids
+     * work everywhere. Default: the environment variable `POCKETSOCKET_BROKER`, else none.
+     */
+    broker?: string;
+    /** Begins the names of the broker's channels: servers with the same one are one application. 1 to 64 of `A-Z a-z 0-9 - _`, default `pocketsocket`. */
+    brokerPrefix?: string;
+    /** How long the broker may take to answer, milliseconds: `runServer` throws then, a running server connects anew. 1 to 600,000, default 3,000. */
+    brokerTimeout?: number;
 }
 /** Options of {@link hook}. */
 export interface HookOptions {
@@ -228,6 +238,27 @@ export interface Stats {
     discarded: number;
     /** Sockets closed for a fault of their own: protocol, size, timeout. */
     faults: number;
+    /** The connection to the broker; absent without one. */
+    broker?: BrokerStats;
+}
+/** Figures of the connection to the broker. Those without "now" count from the server's start. */
+export interface BrokerStats {
+    /** `connected`, or `reconnecting` now. */
+    state: string;
+    /** Milliseconds until the broker answered the last ping, behind what was sent before it. It is asked once a second. */
+    lag: number;
+    /** Bytes that wait to be handed to the broker now. */
+    waitingBytes: number;
+    /** Messages handed to the broker. */
+    sent: number;
+    /** Messages of other servers. */
+    received: number;
+    /** Messages that could not be handed over: no connection, over 64 MiB waiting, or larger than the broker takes. */
+    dropped: number;
+    /** Messages that came and were none of ours. */
+    malformed: number;
+    /** How often the connection broke. */
+    gaps: number;
 }
 /**
  * Sets this thread's hook, in place of the one before; `null` takes it away.
@@ -411,7 +442,8 @@ export declare class Server {
  *
  * @param address default `127.0.0.1`: only this machine.
  * @param port default 8090; 0 picks a free one.
- * @throws Error `EADDRINUSE`, `EACCES`, `EADDRNOTAVAIL`, `ERR_INVALID_ADDRESS`, `ERR_TEMPLATE`, `ERR_SERVER_RUNNING`.
+ * @throws Error `EADDRINUSE`, `EACCES`, `EADDRNOTAVAIL`, `ERR_INVALID_ADDRESS`, `ERR_TEMPLATE`, `ERR_SERVER_RUNNING`,
+ * `ERR_BROKER_UNREACHABLE`.
  * @throws RangeError or TypeError `ERR_INVALID_OPTION`, which names the option, its value and what is allowed.
  * @example
  * ```ts

@@ -32,6 +32,7 @@ const NUMBERS = {
   backpressureLimit: [1, 2 ** 30, 'bytes'],
   maxConnections: [1, 2 ** 22 - 1, 'sockets'],
   threads: [1, 64, 'threads'],
+  brokerTimeout: [1, 600_000, 'milliseconds'],
 } as const satisfies Partial<Record<keyof ServerOptions, [number, number, string]>>
 
 const FLAGS = ['broadcast', 'print', 'reusePort'] as const satisfies (keyof ServerOptions)[]
@@ -42,6 +43,8 @@ const KNOWN = new Set<string>([
   'unix',
   'template',
   'allowedOrigins',
+  'broker',
+  'brokerPrefix',
   ...FLAGS,
   ...Object.keys(NUMBERS),
 ])
@@ -84,6 +87,12 @@ export function checkOptions(options: unknown): ServerOptions & { address: strin
   }
   if (given.unix !== undefined && (typeof given.unix !== 'string' || given.unix === '' || given.unix.includes('\0'))) {
     throw badOption(TypeError, 'unix', given.unix, "a file's path")
+  }
+  if (given.broker !== undefined && typeof given.broker !== 'string') {
+    throw badOption(TypeError, 'broker', given.broker, 'redis://host:port or nats://host:port')
+  }
+  if (given.brokerPrefix !== undefined && typeof given.brokerPrefix !== 'string') {
+    throw badOption(TypeError, 'brokerPrefix', given.brokerPrefix, '1 to 64 of A-Z a-z 0-9 - _')
   }
   const origins = given.allowedOrigins
   if (origins !== undefined && !(Array.isArray(origins) && origins.every((origin) => typeof origin === 'string'))) {

@@ -24,6 +24,7 @@ pub(crate) struct Options {
     pub(crate) unix: Option<PathBuf>,
     pub(crate) reuse_port: bool,
     pub(crate) template: Option<PathBuf>,
+    pub(crate) broker: Option<String>,
 }
 
 /// Why arguments do not make a command.
@@ -60,6 +61,7 @@ pub(crate) fn parse(args: Vec<OsString>) -> Result<Command, Usage> {
             Arg::Long("port") => options.port = Some(port(&parser.value()?.string()?)?),
             Arg::Long("unix") => options.unix = Some(parser.value()?.into()),
             Arg::Long("reuse-port") => options.reuse_port = true,
+            Arg::Long("broker") => options.broker = Some(parser.value()?.string()?),
             Arg::Long("template") => options.template = Some(parser.value()?.into()),
             other => return Err(other.unexpected().into()),
         }
@@ -107,9 +109,10 @@ mod tests {
             unix: Some("a.sock".into()),
             reuse_port: true,
             template: Some("a.html".into()),
+            broker: Some("nats://h".into()),
         };
-        let spaced = "--run --broadcast --print --address ::1 --port 81 --unix a.sock --reuse-port --template a.html";
-        let joined = "--template=a.html --reuse-port --unix=a.sock --port=81 --address=::1 --print --broadcast --run";
+        let spaced = "--run --broadcast --print --address ::1 --port 81 --unix a.sock --reuse-port --template a.html --broker nats://h";
+        let joined = "--broker=nats://h --template=a.html --reuse-port --unix=a.sock --port=81 --address=::1 --print --broadcast --run";
         for line in [spaced, joined] {
             let args: Vec<_> = line.split(' ').collect();
             assert_eq!(parse(&args).unwrap(), Command::Run(all.clone()));

@@ -16,6 +16,7 @@ mod template;
 mod ttl;
 
 use std::{
+    env,
     ffi::OsString,
     io::{self, Write},
     sync::Arc,
@@ -71,6 +72,7 @@ const HELP: &str = include_str!("help.txt");
 const USAGE: &str = "\
 usage: pocketsocket --run [--broadcast] [--print] [--address A] [--port P]
                     [--unix FILE] [--reuse-port] [--template FILE]
+                    [--broker URL]
        pocketsocket --help | --version | --completions SHELL
 ";
 
@@ -151,6 +153,9 @@ pub fn start(
 fn run(options: Options, started: Instant, out: &mut dyn Write) -> Result<Running, Error> {
     let _ = writeln!(out, "Run");
     let found = template::find(options.template)?;
+    // Unset and empty are the same to whoever writes a unit file.
+    let from_environment = || env::var("POCKETSOCKET_BROKER").ok().filter(|url| !url.is_empty());
+    let broker = options.broker.or_else(from_environment);
     let _ = announce(&found, out);
     let defaults = Config::default();
     let config = Config {
@@ -161,6 +166,7 @@ fn run(options: Options, started: Instant, out: &mut dyn Write) -> Result<Runnin
         template: found.into_template(),
         broadcast: options.broadcast,
         print: options.print,
+        broker: broker.map(|url| url.parse()).transpose()?,
         ..defaults
     };
     let console = Arc::new(Console::default());

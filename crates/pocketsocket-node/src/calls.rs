@@ -4,7 +4,7 @@ use std::{path::PathBuf, time::Duration};
 
 use napi::{Env, JsValue, Unknown};
 use napi_derive::napi;
-use pocketsocket::{Config, Outbox, SendStatus, SocketId, Template, Uuid};
+use pocketsocket::{BrokerStats, Config, Error, Outbox, SendStatus, SocketId, Template, Uuid};
 
 use crate::{
     bridge::{self, StartError},
@@ -46,6 +46,12 @@ pub struct ServerSettings {
     pub print: Option<bool>,
     /// Origins of browsers.
     pub allowed_origins: Option<Vec<String>>,
+    /// A URL.
+    pub broker: Option<String>,
+    /// Of the broker's channels.
+    pub broker_prefix: Option<String>,
+    /// Milliseconds.
+    pub broker_timeout: Option<f64>,
 }
 
 /// What `runServer` came to: a server, or an error's code and message.
@@ -64,13 +70,13 @@ pub struct Started {
     pub message: Option<String>,
 }
 
-fn config(settings: ServerSettings) -> Config {
+fn config(settings: ServerSettings) -> Result<Config, Error> {
     let default = Config::default();
     let count = |value: Option<f64>, default: usize| value.map_or(default, |value| value as usize);
     let time = |value: Option<f64>, unit: f64, default: Duration| {
         value.map_or(default, |value| Duration::from_millis((value * unit) as u64))
     };
-    Config {
+    Ok(Config {
         address: settings.address,
         port: u16::try_from(settings.port).unwrap_or(0),
         reuse_port: settings.reuse_port.unwrap_or_else(bridge::shares_port),
@@ -88,7 +94,10 @@ fn config(settings: ServerSettings) -> Config {
         broadcast: settings.broadcast.unwrap_or(default.broadcast),
         print: settings.print.unwrap_or(default.print),
         allowed_origins: settings.allowed_origins.unwrap_or(default.allowed_origins),
-    }
+        broker: settings.broker.map(|url| url.parse()).transpose()?,
+        broker_prefix: settings.broker_prefix.unwrap_or(default.broker_prefix),
+        broker_timeout: time(settings.broker_timeout, 1.0, default.broker_timeout),
+    })
 }
 
 /// A user's `templates/index.html` takes the place of the built-in page.
@@ -132,7 +141,7 @@ pub fn keep_alive(env: Env, keep: bool) -> napi::Result<()> {
 /// Starts the server, or joins the one that runs.
 #[napi]
 pub fn run_server(settings: ServerSettings) -> Started {
-    match bridge::start(config(settings)) {
+    match config(settings).map_err(StartError::Failed).and_then(bridge::start) {
         Ok((server, started)) => {
             let address = server.local_addr();
             Started {
@@ -200,28 +209,36 @@ fn command(
     env: &Env,
     uuid: &str,
     body: impl FnOnce(&mut Outbox, SocketId) -> SendStatus,
+    remote: impl FnOnce(&mut Outbox, Uuid) -> SendStatus,
 ) -> napi::Result<u32> {
-    let instance = instance(env)?;
-    let status = resolve(uuid).and_then(|id| instance.with_outbox(|outbox| body(outbox, id)));
+    let Ok(uuid) = uuid.parse() else { return Ok(SendStatus::Unknown as u32) };
+    let status = instance(env)?.with_outbox(|outbox| match outbox.resolve(uuid) {
+        Some(id) => body(outbox, id),
+        None => remote(outbox, uuid),
+    });
     Ok(status.unwrap_or(SendStatus::Unknown) as u32)
 }
 
 /// Starts a closing handshake: 0, or 1 for a socket that is closed or never was.
 #[napi]
 pub fn close(env: Env, uuid: String, code: u32, reason: String) -> napi::Result<u32> {
-    command(&env, &uuid, |outbox, id| outbox.close(id, code as u16, &reason))
+    let code = code as u16;
+    let ours = |outbox: &mut Outbox, id| outbox.close(id, code, &reason);
+    command(&env, &uuid, ours, |outbox, uuid| outbox.close_remote(uuid, code, &reason))
 }
 
 /// Adds a socket to a topic.
 #[napi]
 pub fn subscribe(env: Env, uuid: String, topic: String) -> napi::Result<u32> {
-    command(&env, &uuid, |outbox, id| outbox.subscribe(id, &topic))
+    let ours = |outbox: &mut Outbox, id| outbox.subscribe(id, &topic);
+    command(&env, &uuid, ours, |outbox, uuid| outbox.change_topic_remote(uuid, &topic, true))
 }
 
 /// Takes a socket from a topic.
 #[napi]
 pub fn unsubscribe(env: Env, uuid: String, topic: String) -> napi::Result<u32> {
-    command(&env, &uuid, |outbox, id| outbox.unsubscribe(id, &topic))
+    let ours = |outbox: &mut Outbox, id| outbox.unsubscribe(id, &topic);
+    command(&env, &uuid, ours, |outbox, uuid| outbox.change_topic_remote(uuid, &topic, false))
 }
 
 /// What a socket subscribed to.
@@ -273,6 +290,34 @@ pub struct ServerStats {
     pub dropped: f64,
     pub discarded: f64,
     pub faults: f64,
+    pub broker: Option<BrokerFigures>,
+}
+
+/// Figures of the connection to the broker. Documented in `index.ts`.
+#[napi(object)]
+#[allow(missing_docs)]
+pub struct BrokerFigures {
+    pub state: String,
+    pub lag: f64,
+    pub waiting_bytes: f64,
+    pub sent: f64,
+    pub received: f64,
+    pub dropped: f64,
+    pub malformed: f64,
+    pub gaps: f64,
+}
+
+fn broker_figures(stats: &BrokerStats) -> BrokerFigures {
+    BrokerFigures {
+        state: if stats.connected { "connected" } else { "reconnecting" }.to_owned(),
+        lag: stats.lag as f64 / 1000.0,
+        waiting_bytes: stats.waiting_bytes as f64,
+        sent: stats.sent as f64,
+        received: stats.received as f64,
+        dropped: stats.dropped as f64,
+        malformed: stats.malformed as f64,
+        gaps: stats.gaps as f64,
+    }
 }
 
 /// See [`ServerStats`].
@@ -298,5 +343,6 @@ pub fn stats() -> ServerStats {
         dropped: stats.dropped as f64,
         discarded: stats.discarded as f64,
         faults: stats.faults as f64,
+        broker: server.broker_stats().as_ref().map(broker_figures),
     }
 }

@@ -105,13 +105,12 @@ fn message_kind(kind: u32) -> Result<MessageKind, Refused> {
     u8::try_from(kind).ok().and_then(MessageKind::from_opcode).ok_or(Refused::NotAKind)
 }
 
-/// Reads a uuid argument; `None` if it names no open socket of this process.
-fn resolve<const N: usize>(instance: &Instance, call: &Call<N>, at: usize) -> Option<SocketId> {
+/// Reads a uuid argument; `None` if it is none of a server.
+fn uuid<const N: usize>(call: &Call<N>, at: usize) -> Option<Uuid> {
     // One byte more than a uuid, to see that it is no longer, and the NUL.
     let mut text = [0; 38];
     let len = call.latin1(at, &mut text)?;
-    let uuid = Uuid::parse(&text[..len]).ok()?;
-    instance.with_outbox(|outbox| outbox.resolve(uuid))?
+    Uuid::parse(&text[..len]).ok()
 }
 
 /// `send(slot, generation, kind, data)`: to the socket whose event is being handled.
@@ -127,9 +126,22 @@ pub unsafe extern "C" fn send_to(env: napi_env, info: napi_callback_info) -> nap
     // SAFETY: as in `send`.
     let (call, instance) = unsafe { open::<3>(env, info) };
     answer(env, || {
-        // An unknown socket's message is checked all the same: an argument is wrong or it is not.
-        let id = resolve(instance, &call, 0).unwrap_or(SocketId { slot: u32::MAX, generation: 0 });
-        to_one(instance, &call, id, call.u32(1), 2)
+        let uuid = uuid(&call, 0);
+        let id = uuid.and_then(|uuid| instance.with_outbox(|outbox| outbox.resolve(uuid))?);
+        match (id, uuid) {
+            (None, Some(uuid))
+                if instance.with_outbox(|outbox| outbox.is_remote(uuid)) == Some(true) =>
+            {
+                to_many(instance, &call, 1, 2, |outbox, kind, data| {
+                    outbox.send_remote(uuid, kind, data)
+                })
+            }
+            // An unknown socket's message is checked all the same: an argument is wrong or it is not.
+            _ => {
+                let id = id.unwrap_or(SocketId { slot: u32::MAX, generation: 0 });
+                to_one(instance, &call, id, call.u32(1), 2)
+            }
+        }
     })
 }
 
@@ -138,8 +150,10 @@ pub unsafe extern "C" fn send_all(env: napi_env, info: napi_callback_info) -> na
     // SAFETY: as in `send`.
     let (call, instance) = unsafe { open::<3>(env, info) };
     answer(env, || {
-        let except = resolve(instance, &call, 2);
-        to_many(instance, &call, 0, 1, |outbox, kind, data| outbox.send_all(kind, data, except))
+        let origin = uuid(&call, 2);
+        to_many(instance, &call, 0, 1, |outbox, kind, data| {
+            outbox.send_all_from(kind, data, origin)
+        })
     })
 }
 
@@ -153,9 +167,9 @@ pub unsafe extern "C" fn publish(env: napi_env, info: napi_callback_info) -> nap
             return Err(Refused::NotBytes);
         }
         let topic = String::from_utf8_lossy(&topic);
-        let except = resolve(instance, &call, 3);
+        let origin = uuid(&call, 3);
         to_many(instance, &call, 1, 2, |outbox, kind, data| {
-            outbox.publish(&topic, kind, data, except)
+            outbox.publish_from(&topic, kind, data, origin)
         })
     })
 }
@@ -177,9 +191,9 @@ pub unsafe extern "C" fn publish_many(env: napi_env, info: napi_callback_info) -
             rest = after;
             Some(topic)
         });
-        let except = resolve(instance, &call, 3);
+        let origin = uuid(&call, 3);
         to_many(instance, &call, 1, 2, |outbox, kind, data| {
-            outbox.publish_many(topics, kind, data, except)
+            outbox.publish_many_from(topics, kind, data, origin)
         })
     })
 }
@@ -199,16 +213,20 @@ pub unsafe extern "C" fn send_many(env: napi_env, info: napi_callback_info) -> n
         };
         let mut told = vec![SendStatus::Unknown as u8; room];
         let status = to_many(instance, &call, 1, 2, |outbox, kind, data| {
-            let ids: Vec<_> = text
-                .chunks_exact(UUID)
-                .take(room)
-                .map(|text| Uuid::parse(text).ok().and_then(|uuid| outbox.resolve(uuid)))
-                .collect();
+            let uuids: Vec<_> =
+                text.chunks_exact(UUID).take(room).map(|text| Uuid::parse(text).ok()).collect();
+            let ids: Vec<_> =
+                uuids.iter().map(|uuid| uuid.and_then(|uuid| outbox.resolve(uuid))).collect();
             let mut at = 0;
             outbox.send_many(ids, kind, data, |status| {
                 told[at] = status as u8;
                 at += 1;
             })?;
+            for (told, uuid) in told.iter_mut().zip(uuids) {
+                if let Some(uuid) = uuid.filter(|&uuid| outbox.is_remote(uuid)) {
+                    *told = outbox.send_remote(uuid, kind, data)? as u8;
+                }
+            }
             Ok(SendStatus::Ok)
         })?;
         // SAFETY: the array has `room` bytes, and no JavaScript has run since it was asked.

@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use crate::{Error, limits, stream};
+use crate::{BrokerUrl, Error, limits, stream};
 
 /// Where the page that browsers get comes from.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -67,6 +67,14 @@ pub struct Config {
     /// Origins that browsers may connect from, such as `https://example.com`; `*` is any. Default: those of this
     /// machine for a loopback address, else the page's own.
     pub allowed_origins: Vec<String>,
+    /// Where the broker is that connects this server with others, so that they serve as one. Default: none.
+    pub broker: Option<BrokerUrl>,
+    /// What the names of the broker's channels begin with: 1 to 64 of `A-Z a-z 0-9 - _`. Servers with the same one are one
+    /// application. Default `pocketsocket`.
+    pub broker_prefix: String,
+    /// How long the broker may take to answer: at the start the server gives up then, later it connects anew. Default
+    /// 3,000 ms.
+    pub broker_timeout: Duration,
 }
 
 impl Default for Config {
@@ -89,6 +97,9 @@ impl Default for Config {
             broadcast: false,
             print: false,
             allowed_origins: Vec::new(),
+            broker: None,
+            broker_prefix: "pocketsocket".to_owned(),
+            broker_timeout: Duration::from_millis(3_000),
         }
     }
 }
@@ -147,6 +158,17 @@ impl Config {
         };
         millis("handshakeTimeout", self.handshake_timeout)?;
         millis("closeTimeout", self.close_timeout)?;
+        millis("brokerTimeout", self.broker_timeout)?;
+        let prefix = &self.broker_prefix;
+        if !(1..=limits::MAX_PREFIX_BYTES).contains(&prefix.len())
+            || !prefix.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'))
+        {
+            return Err(Error::InvalidOption {
+                name: "brokerPrefix",
+                value: format!("'{prefix}'"),
+                allowed: "1 to 64 of A-Z a-z 0-9 - _".to_owned(),
+            });
+        }
         for origin in &self.allowed_origins {
             if origin != "*" && crate::handshake::Origin::parse(origin).is_none() {
                 return Err(Error::InvalidOption {

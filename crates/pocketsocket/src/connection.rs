@@ -302,7 +302,7 @@ impl Connection {
 
     fn relay(&self, shard: &mut Shard, kind: MessageKind, payload: &[u8]) {
         if shard.shared.config.broadcast {
-            shard.relay.share(&Receivers::All, kind, payload, Some(self.id));
+            shard.relay.share(&Receivers::All, kind, payload, Some(self.id), None);
         }
     }
 

@@ -1,6 +1,8 @@
 //! Every error of the server, each with a stable code and a word on what to do.
 
-use std::{error, fmt, io, net::SocketAddr, path::PathBuf};
+use std::{error, fmt, io, net::SocketAddr, path::PathBuf, time::Duration};
+
+use crate::BrokerUrl;
 
 /// What can go wrong when a server is configured, started, or runs.
 ///
@@ -62,6 +64,29 @@ pub enum Error {
         /// What the system said.
         source: io::Error,
     },
+    /// The broker did not answer in time, or refused us, when the server started.
+    BrokerUnreachable {
+        /// Where it was looked for.
+        url: BrokerUrl,
+        /// What was wrong at the last attempt.
+        reason: String,
+    },
+    /// The connection to the broker broke. Sockets of this server are served on; it is being reconnected.
+    BrokerLost {
+        /// Where it was.
+        url: BrokerUrl,
+        /// What was wrong.
+        reason: String,
+    },
+    /// The broker is back. What other nodes sent meanwhile did not come, and what this one sent did not leave.
+    BrokerGap {
+        /// Where it is.
+        url: BrokerUrl,
+        /// For how long it was not connected, as far as this node noticed.
+        lasted: Duration,
+        /// Messages of this node that were not handed over; those in flight when it broke may be lost too.
+        dropped: u64,
+    },
     /// A thread of the server panicked. Its sockets were closed, the server goes on.
     Panicked {
         /// The thread's name.
@@ -87,6 +112,9 @@ impl Error {
             Self::Template { .. } => "ERR_TEMPLATE",
             Self::Thread { .. } => "ERR_THREAD",
             Self::Accept { .. } => "ERR_ACCEPT",
+            Self::BrokerUnreachable { .. } => "ERR_BROKER_UNREACHABLE",
+            Self::BrokerLost { .. } => "ERR_BROKER_LOST",
+            Self::BrokerGap { .. } => "ERR_BROKER_GAP",
             Self::Panicked { .. } => "ERR_PANICKED",
         }
     }
@@ -146,6 +174,20 @@ impl fmt::Display for Error {
             Self::Accept { source } => {
                 write!(f, "connections cannot be accepted for now: {source}: the server retries")
             }
+            Self::BrokerUnreachable { url, reason } => write!(
+                f,
+                "broker {url} cannot be used: {reason}: start it, or correct option 'broker'"
+            ),
+            Self::BrokerLost { url, reason } => write!(
+                f,
+                "broker {url} is lost: {reason}: this server's own sockets are served, and it is being reconnected"
+            ),
+            Self::BrokerGap { url, lasted, dropped } => write!(
+                f,
+                "broker {url} is back after {} ms: {dropped} messages were not sent to other nodes, and theirs of that \
+                 time did not come",
+                lasted.as_millis()
+            ),
             Self::Panicked { thread, message } => write!(
                 f,
                 "thread '{thread}' panicked ({message}): its sockets were closed, the server goes on; please report this"
@@ -162,9 +204,12 @@ impl error::Error for Error {
             | Self::Template { source, .. }
             | Self::Thread { source }
             | Self::Accept { source } => Some(source),
-            Self::InvalidAddress { .. } | Self::InvalidOption { .. } | Self::Panicked { .. } => {
-                None
-            }
+            Self::InvalidAddress { .. }
+            | Self::InvalidOption { .. }
+            | Self::BrokerUnreachable { .. }
+            | Self::BrokerLost { .. }
+            | Self::BrokerGap { .. }
+            | Self::Panicked { .. } => None,
         }
     }
 }

@@ -21,7 +21,7 @@ pub(crate) const MAX_HEADER: usize = 14;
 /// The longest payload of a control frame: section 5.5.
 pub(crate) const MAX_CONTROL: usize = 125;
 /// The longest reason of a Close frame: a control frame's payload less the code.
-const MAX_REASON: usize = MAX_CONTROL - 2;
+pub(crate) const MAX_REASON: usize = MAX_CONTROL - 2;
 
 /// What a client may not do. Its connection is failed (section 7.1.7).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -34,6 +34,8 @@
 #![forbid(unsafe_code)]
 
 mod acceptor;
+#[cfg_attr(not(any(feature = "nats", feature = "redis")), allow(dead_code))]
+mod broker;
 mod client;
 mod config;
 mod connection;
@@ -69,6 +71,7 @@ mod sync;
 mod timers;
 mod topics;
 
+pub use broker::{BrokerStats, BrokerUrl};
 pub use config::{Config, Template};
 pub use error::Error;
 pub use event::{CloseInfo, Event, EventKind, MessageKind, Pending, Request};

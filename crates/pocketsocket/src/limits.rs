@@ -27,6 +27,14 @@ pub(crate) const ORPHANS: usize = 1024;
 /// Fixed cost of a queued message or command, in bytes: bounds queues of empty messages.
 pub(crate) const ENTRY_BYTES: usize = 16;
 
+/// How much may wait to be handed to a broker, in bytes; the largest message to or from one.
+pub(crate) const BROKER_QUEUE: usize = 64 << 20;
+/// How much of it is handed over at once: bytes, and messages.
+pub(crate) const BROKER_BATCH_BYTES: usize = 256 * 1024;
+pub(crate) const BROKER_BATCH_MESSAGES: usize = 1024;
+/// The longest prefix of a broker's channels, bytes.
+pub(crate) const MAX_PREFIX_BYTES: usize = 64;
+
 /// Request headers: how many, and how many bytes with the request line.
 pub(crate) const MAX_HEADERS: usize = 100;
 pub(crate) const MAX_HEADER_BYTES: usize = 16 * 1024;

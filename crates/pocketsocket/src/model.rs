@@ -135,7 +135,9 @@ pub(crate) fn run(ops: &[Op]) {
         ..Config::default()
     };
     let address = ([127, 0, 0, 1], 0).into();
-    let shared = Shared::new(config, address, Box::new(Nobody), Page::new(None));
+    let registry =
+        crate::registry::Registry::new(config.max_connections, config.backpressure_limit);
+    let shared = Shared::new(config, address, Box::new(Nobody), Page::new(None), registry, None);
     let shards = (0..SHARDS as u8).map(|index| Shard::new(Arc::clone(&shared), index)).collect();
     let outbox = Outbox::new(Arc::clone(&shared));
     let mut run = Run { shared, shards, outbox, sockets: Vec::new(), waiting: Vec::new() };

@@ -11,6 +11,7 @@ use std::{
 
 use crate::{
     MessageKind, SocketId, Uuid,
+    broker::{Broker, Outgoing},
     frame::{MAX_SENT_HEADER, encode, write_header},
     limits::{ENTRY_BYTES, MAX_TOPIC_BYTES},
     mailbox::{Batch, Budget, Command, Item, Receivers, SharedFrame},
@@ -78,6 +79,10 @@ const CLOCK_EVERY: u8 = 8;
 pub struct Outbox {
     shared: Arc<Shared>,
     batches: Box<[Batch]>,
+    /// For other nodes; without a broker always empty.
+    remote: Vec<Outgoing>,
+    /// The way to them: none for what came from there.
+    broker: Option<Arc<Broker>>,
     bytes: usize,
     oldest: Option<Instant>,
     /// Sends since the clock was read.
@@ -86,8 +91,78 @@ pub struct Outbox {
 
 impl Outbox {
     pub(crate) fn new(shared: Arc<Shared>) -> Self {
+        let broker = shared.broker.clone();
+        let mut outbox = Self::local(shared);
+        outbox.broker = broker;
+        outbox
+    }
+
+    /// For what came from other nodes: it reaches sockets of this one alone.
+    pub(crate) fn local(shared: Arc<Shared>) -> Self {
         let batches = shared.mailboxes.iter().map(|_| Batch::default()).collect();
-        Self { shared, batches, bytes: 0, oldest: None, unclocked: 0 }
+        Self {
+            shared,
+            batches,
+            remote: Vec::new(),
+            broker: None,
+            bytes: 0,
+            oldest: None,
+            unclocked: 0,
+        }
+    }
+
+    /// Whether a uuid names a socket of another node, and there is a broker to reach it.
+    #[must_use]
+    pub fn is_remote(&self, uuid: Uuid) -> bool {
+        self.broker.as_ref().is_some_and(|broker| broker.node != uuid.node)
+    }
+
+    /// Sends to a socket of another node. [`SendStatus::Ok`]: handed to the broker, and lost if the socket is not there any
+    /// more. [`SendStatus::Unknown`]: it is not [`Outbox::is_remote`], or the broker is not connected.
+    /// [`SendStatus::Dropped`]: too much waits for the broker, or it does not take messages of this size.
+    ///
+    /// # Errors
+    /// [`InvalidMessage`]: nothing was sent.
+    pub fn send_remote(
+        &mut self,
+        uuid: Uuid,
+        kind: MessageKind,
+        data: &[u8],
+    ) -> Result<SendStatus, InvalidMessage> {
+        check_message(kind, data, kind == MessageKind::Text)?;
+        Ok(self.remotely(uuid, data.len(), |broker, into| {
+            broker.to_sockets(uuid.node, vec![uuid], kind, data, into)
+        }))
+    }
+
+    /// Closes a socket of another node, as [`Outbox::close`]; the status is as of [`Outbox::send_remote`].
+    pub fn close_remote(&mut self, uuid: Uuid, code: u16, reason: &str) -> SendStatus {
+        let status = self
+            .remotely(uuid, reason.len(), |broker, into| broker.close(uuid, code, reason, into));
+        self.flush();
+        status
+    }
+
+    /// Changes a topic of a socket of another node; the status is as of [`Outbox::send_remote`].
+    pub fn change_topic_remote(&mut self, uuid: Uuid, topic: &str, subscribe: bool) -> SendStatus {
+        self.remotely(uuid, topic.len(), |broker, into| {
+            broker.change_topic(uuid, topic, subscribe, into)
+        })
+    }
+
+    fn remotely(
+        &mut self,
+        uuid: Uuid,
+        len: usize,
+        add: impl FnOnce(&Broker, &mut Vec<Outgoing>) -> SendStatus,
+    ) -> SendStatus {
+        let Some(broker) = self.broker.as_ref().filter(|broker| broker.node != uuid.node) else {
+            return SendStatus::Unknown;
+        };
+        let status = add(broker, &mut self.remote);
+        self.bytes += len + ENTRY_BYTES;
+        self.flush_if_due();
+        status
     }
 
     /// Which socket a uuid names; `None` if it is not an open one of this server.
@@ -169,7 +244,22 @@ impl Outbox {
         except: Option<SocketId>,
     ) -> Result<SendStatus, InvalidMessage> {
         check_message(kind, data, kind == MessageKind::Text)?;
-        Ok(self.share(&Receivers::All, kind, data, except))
+        Ok(self.share(&Receivers::All, kind, data, except, None))
+    }
+
+    /// As [`Outbox::send_all`], where the socket that is left out may be one of another node.
+    ///
+    /// # Errors
+    /// [`InvalidMessage`]: nothing was sent.
+    pub fn send_all_from(
+        &mut self,
+        kind: MessageKind,
+        data: &[u8],
+        origin: Option<Uuid>,
+    ) -> Result<SendStatus, InvalidMessage> {
+        check_message(kind, data, kind == MessageKind::Text)?;
+        let except = origin.and_then(|uuid| self.resolve(uuid));
+        Ok(self.share(&Receivers::All, kind, data, except, origin))
     }
 
     /// Sends to every socket of a topic but `except`, as [`Outbox::send_all`].
@@ -185,7 +275,7 @@ impl Outbox {
     ) -> Result<SendStatus, InvalidMessage> {
         check_message(kind, data, kind == MessageKind::Text)?;
         let to = Receivers::Topic(Arc::from(topic));
-        Ok(self.share(&to, kind, data, except))
+        Ok(self.share(&to, kind, data, except, None))
     }
 
     /// Sends to every socket of any of the topics but `except`, as [`Outbox::send_all`]; to each once.
@@ -201,7 +291,24 @@ impl Outbox {
     ) -> Result<SendStatus, InvalidMessage> {
         check_message(kind, data, kind == MessageKind::Text)?;
         let to = Receivers::Topics(topics.into_iter().map(Arc::from).collect());
-        Ok(self.share(&to, kind, data, except))
+        Ok(self.share(&to, kind, data, except, None))
+    }
+
+    /// As [`Outbox::publish_many`], where the socket that is left out may be one of another node.
+    ///
+    /// # Errors
+    /// [`InvalidMessage`]: nothing was sent.
+    pub fn publish_many_from<'a>(
+        &mut self,
+        topics: impl IntoIterator<Item = &'a str>,
+        kind: MessageKind,
+        data: &[u8],
+        origin: Option<Uuid>,
+    ) -> Result<SendStatus, InvalidMessage> {
+        check_message(kind, data, kind == MessageKind::Text)?;
+        let except = origin.and_then(|uuid| self.resolve(uuid));
+        let to = Receivers::Topics(topics.into_iter().map(Arc::from).collect());
+        Ok(self.share(&to, kind, data, except, origin))
     }
 
     /// Sends to each of `ids`, encoded once, as so many [`Outbox::send`] would; `told` gets the status of each in turn. `None`
@@ -243,14 +350,44 @@ impl Outbox {
         Ok(())
     }
 
-    /// As [`Outbox::send_all`], for a payload that is checked already.
+    /// As [`Outbox::publish`], where the socket that is left out may be one of another node.
+    ///
+    /// # Errors
+    /// [`InvalidMessage`]: nothing was sent.
+    pub fn publish_from(
+        &mut self,
+        topic: &str,
+        kind: MessageKind,
+        data: &[u8],
+        origin: Option<Uuid>,
+    ) -> Result<SendStatus, InvalidMessage> {
+        check_message(kind, data, kind == MessageKind::Text)?;
+        let except = origin.and_then(|uuid| self.resolve(uuid));
+        let to = Receivers::Topic(Arc::from(topic));
+        Ok(self.share(&to, kind, data, except, origin))
+    }
+
+    /// As [`Outbox::send_all`], for a payload that is checked already. `origin` is told to other nodes.
     pub(crate) fn share(
         &mut self,
         to: &Receivers,
         kind: MessageKind,
         data: &[u8],
         except: Option<SocketId>,
+        origin: Option<Uuid>,
     ) -> SendStatus {
+        if let Some(broker) = &self.broker {
+            match to {
+                Receivers::All => broker.to_all(kind, data, origin, &mut self.remote),
+                Receivers::Topic(topic) => {
+                    let topics = std::slice::from_ref(topic);
+                    broker.to_topics(topics, kind, data, origin, &mut self.remote);
+                }
+                Receivers::Topics(topics) => {
+                    broker.to_topics(topics, kind, data, origin, &mut self.remote);
+                }
+            }
+        }
         let cost = data.len() + ENTRY_BYTES;
         if !self.shared.registry.reserve_shared(cost) {
             self.shared.caller_counters().dropped.add(1);
@@ -328,7 +465,7 @@ impl Outbox {
     /// Whether commands wait for a flush.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.batches.iter().all(|batch| batch.commands.is_empty())
+        self.remote.is_empty() && self.batches.iter().all(|batch| batch.commands.is_empty())
     }
 
     /// Hands over what has waited for 1 ms, or has grown to 64 KiB. Called at each command, but of small sends only at some.
@@ -345,8 +482,13 @@ impl Outbox {
         }
     }
 
-    /// Hands all that waits to the shards.
+    /// Hands all that waits to the shards, and to the broker.
     pub fn flush(&mut self) {
+        if !self.remote.is_empty()
+            && let Some(broker) = &self.broker
+        {
+            broker.post(&mut self.remote);
+        }
         for (batch, mailbox) in self.batches.iter_mut().zip(&self.shared.mailboxes) {
             if !batch.commands.is_empty() {
                 // The next batch will be about as large: growing it step by step would copy it each time.

@@ -74,6 +74,11 @@ impl Registry {
         }
     }
 
+    /// Which node this is: the upper 48 bits of its uuids.
+    pub(crate) fn node(&self) -> u64 {
+        self.node
+    }
+
     fn slot(&self, slot: u32) -> Option<&Slot> {
         let slot = slot as usize;
         self.chunks.get(slot / CHUNK)?.get()?.get(slot % CHUNK)
@@ -297,7 +302,7 @@ fn subtract(counter: &AtomicUsize, bytes: usize) -> usize {
 }
 
 /// 32 random bits of the system. A system without randomness gives a constant: a uuid is an address, not a secret.
-fn random() -> u32 {
+pub(crate) fn random() -> u32 {
     getrandom::u32().unwrap_or(0x706f_636b)
 }
 

@@ -15,7 +15,8 @@ use std::{
 use tokio::sync::Notify;
 
 use crate::{
-    Config, Error, Host, Lane, Outbox, Pending, SocketId, Stats, Uuid,
+    BrokerStats, Config, Error, Host, Lane, Outbox, Pending, SocketId, Stats, Uuid,
+    broker::{self, Broker},
     handshake::Guard,
     mailbox::{Control, Item, Mailbox},
     page::Page,
@@ -41,6 +42,8 @@ pub(crate) struct Shared {
     pub(crate) address: SocketAddr,
     pub(crate) host: Box<dyn Host>,
     pub(crate) registry: Registry,
+    /// The way to other nodes.
+    pub(crate) broker: Option<Arc<Broker>>,
     pub(crate) mailboxes: Box<[Mailbox]>,
     /// One for each shard, then one for all other threads.
     counters: Box<[Counters]>,
@@ -95,12 +98,15 @@ impl Shared {
         address: SocketAddr,
         host: Box<dyn Host>,
         page: Page,
+        registry: Registry,
+        broker: Option<Arc<Broker>>,
     ) -> Arc<Self> {
         let threads = config.threads;
         Arc::new(Shared {
             address,
             host,
-            registry: Registry::new(config.max_connections, config.backpressure_limit),
+            registry,
+            broker,
             mailboxes: (0..threads).map(|_| Mailbox::default()).collect(),
             counters: (0..=threads).map(|_| Counters::default()).collect(),
             load: (0..threads).map(|_| AtomicUsize::new(0)).collect(),
@@ -122,24 +128,40 @@ impl Shared {
         name: String,
         body: impl FnOnce(&Arc<Self>) + Send + 'static,
     ) -> Result<(), Error> {
-        /// Counts the thread as ended even if its body panics.
-        struct Running(Arc<Shared>);
-        impl Drop for Running {
-            fn drop(&mut self) {
-                if self.0.running.fetch_sub(1, Ordering::AcqRel) == 1 {
-                    self.0.host.stopped();
-                    *lock(&self.0.ended) = true;
-                    self.0.waiters.notify_all();
-                }
-            }
-        }
-        self.running.fetch_add(1, Ordering::AcqRel);
-        let running = Running(Arc::clone(self));
+        let running = Running::new(self);
         thread::Builder::new()
             .name(name)
-            .spawn(move || body(&running.0))
+            .spawn(move || body(&running.shared))
             .map(drop)
             .map_err(|source| Error::Thread { source })
+    }
+}
+
+/// A thread that runs: counted as ended even if its body panics.
+pub(crate) struct Running {
+    pub(crate) shared: Arc<Shared>,
+}
+
+impl Running {
+    pub(crate) fn new(shared: &Arc<Shared>) -> Self {
+        shared.running.fetch_add(1, Ordering::AcqRel);
+        Self { shared: Arc::clone(shared) }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let shared = &self.shared;
+        match (shared.running.fetch_sub(1, Ordering::AcqRel), &shared.broker) {
+            (1, _) => {
+                shared.host.stopped();
+                *lock(&shared.ended) = true;
+                shared.waiters.notify_all();
+            }
+            // Only the broker's own thread is left.
+            (2, Some(broker)) => broker.end(),
+            _ => {}
+        }
     }
 }
 
@@ -147,7 +169,8 @@ impl Server {
     /// Binds, starts the threads and returns: from here on clients are served.
     ///
     /// # Errors
-    /// Any [`Error`] of [`Config::validate`] and [`Config::bind`], [`Error::Template`], [`Error::Thread`].
+    /// Any [`Error`] of [`Config::validate`] and [`Config::bind`], [`Error::Template`], [`Error::Thread`],
+    /// [`Error::BrokerUnreachable`].
     pub fn start(config: Config, host: impl Host) -> Result<Self, Error> {
         config.validate()?;
         let page = Page::new(config.read_template()?);
@@ -159,9 +182,16 @@ impl Server {
         let host: Box<dyn Host> =
             if config.print { Box::new(Printing::new(host)?) } else { Box::new(host) };
         let threads = config.threads;
-        let shared = Shared::new(config, address, host, page);
+        let registry = Registry::new(config.max_connections, config.backpressure_limit);
+        // Before anything else runs: without its broker this server would serve half of what it should.
+        let starting = broker::start(&config, registry.node())?;
+        let broker = starting.as_ref().map(|starting| Arc::clone(&starting.broker));
+        let shared = Shared::new(config, address, host, page, registry, broker);
         let server = Self { shared: Arc::clone(&shared) };
         shared.host.started(&server);
+        if let Some(starting) = starting {
+            starting.go(&shared);
+        }
         // What started before something failed ends again.
         server.spawn_threads(listener).inspect_err(|_| server.begin_shutdown(Duration::ZERO))?;
         let place = server.url();
@@ -248,6 +278,12 @@ impl Server {
     #[must_use]
     pub fn buffered_amount(&self, id: SocketId) -> usize {
         self.shared.registry.buffered(id)
+    }
+
+    /// Figures of the connection to the broker; `None` without one.
+    #[must_use]
+    pub fn broker_stats(&self) -> Option<BrokerStats> {
+        self.shared.broker.as_ref().map(|broker| broker.stats())
     }
 
     /// The server's figures.

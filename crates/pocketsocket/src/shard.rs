@@ -267,9 +267,9 @@ impl Shard {
                 Command::Subscribe { id, topic, subscribe } => {
                     // One that has ended leaves all the same: the end took it out of those topics alone that it still had.
                     if !subscribe {
-                        self.topics.unsubscribe(id, &topic);
+                        self.leave_topic(id, &topic);
                     } else if self.client(id).is_some_and(|client| !client.ended) {
-                        self.topics.subscribe(id, topic);
+                        self.join_topic(id, topic);
                     }
                 }
                 Command::Close { id, code, reason } => {
@@ -354,7 +354,29 @@ impl Shard {
     /// Takes a socket that has ended out of the topics.
     pub(crate) fn leave_topics(&mut self, id: SocketId) {
         for topic in self.shared.registry.take_topics(id) {
-            self.topics.unsubscribe(id, &topic);
+            self.leave_topic(id, &topic);
+        }
+    }
+
+    /// Other nodes send to this one what is for its topics.
+    fn join_topic(&mut self, id: SocketId, topic: Arc<str>) {
+        match &self.shared.broker {
+            None => {
+                self.topics.subscribe(id, topic);
+            }
+            Some(broker) => {
+                if self.topics.subscribe(id, Arc::clone(&topic)) {
+                    broker.topic_came(&topic);
+                }
+            }
+        }
+    }
+
+    fn leave_topic(&mut self, id: SocketId, topic: &str) {
+        if self.topics.unsubscribe(id, topic)
+            && let Some(broker) = &self.shared.broker
+        {
+            broker.topic_went(topic);
         }
     }
 

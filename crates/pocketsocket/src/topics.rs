@@ -16,17 +16,24 @@ pub(crate) struct Topics {
 }
 
 impl Topics {
-    pub(crate) fn subscribe(&mut self, id: SocketId, topic: Arc<str>) {
-        self.members.entry(topic).or_default().insert(id);
+    /// True if it is the topic's first member.
+    pub(crate) fn subscribe(&mut self, id: SocketId, topic: Arc<str>) -> bool {
+        let members = self.members.entry(topic).or_default();
+        let is_first = members.is_empty();
+        members.insert(id);
+        is_first
     }
 
-    pub(crate) fn unsubscribe(&mut self, id: SocketId, topic: &str) {
-        let Some(members) = self.members.get_mut(topic) else { return };
+    /// True if it was the topic's last member.
+    pub(crate) fn unsubscribe(&mut self, id: SocketId, topic: &str) -> bool {
+        let Some(members) = self.members.get_mut(topic) else { return false };
         members.remove(&id);
         // A topic lives as long as its members: names that clients choose must not pile up.
-        if members.is_empty() {
+        let is_empty = members.is_empty();
+        if is_empty {
             self.members.remove(topic);
         }
+        is_empty
     }
 
     pub(crate) fn members(&self, topic: &str) -> impl Iterator<Item = SocketId> {

@@ -4,9 +4,9 @@ _pocketsocket() {
   case $previous in
     --template | --unix) mapfile -t COMPREPLY < <(compgen -f -- "$current"); return ;;
     --address) mapfile -t COMPREPLY < <(compgen -W '127.0.0.1 0.0.0.0 ::1 ::' -- "$current"); return ;;
-    --port) return ;;
+    --port | --broker) return ;;
     --completions) mapfile -t COMPREPLY < <(compgen -W 'bash zsh fish' -- "$current"); return ;;
   esac
-  mapfile -t COMPREPLY < <(compgen -W '--run --broadcast --print --address --port --unix --reuse-port --template --completions --help --version' -- "$current")
+  mapfile -t COMPREPLY < <(compgen -W '--run --broadcast --print --address --port --unix --reuse-port --template --broker --completions --help --version' -- "$current")
 }
 complete -F _pocketsocket pocketsocket

@@ -8,6 +8,7 @@ _arguments \
   '--unix[Unix domain socket to listen on]:file:_files' \
   '--reuse-port[let other processes listen on the same port]' \
   '--template[page to serve]:file:_files' \
+  '--broker[serve as one with all servers of this broker]:URL:' \
   '--completions[write a completion script]:shell:(bash zsh fish)' \
   '(-h --help)'{-h,--help}'[write the help]' \
   '(-V --version)'{-V,--version}'[write the version]'
