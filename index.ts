@@ -186,6 +186,8 @@ export interface ServerOptions {
   unix?: string
   /** Largest message from a client, bytes; a larger one closes its socket with 1009. 1 to 2^30, default 1 MiB. */
   maxPayload?: number
+  /** How many frames a client's message may come in; one of more closes its socket with 1009. 1 to 2^24, default 16,384. */
+  maxFragments?: number
   /** A socket from which nothing came for so many seconds is closed with 1001. 0 (never) to 86,400, default 75. */
   idleTimeout?: number
   /** A socket from which nothing came for so many seconds is pinged. 0 (never) to 86,400, default 30. */

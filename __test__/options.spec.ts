@@ -31,6 +31,7 @@ const REFUSED: Record<string, Refused[]> = {
   ...Object.fromEntries(
     Object.entries({
       maxPayload: [bytes, 0, 2 ** 30 + 1],
+      maxFragments: ['1 to 16777216 (frames)', 0, 2 ** 24 + 1],
       backpressureLimit: [bytes, 0, 2 ** 30 + 1],
       idleTimeout: [seconds, -1, 86_401],
       pingInterval: [seconds, -1, 86_401],
@@ -119,6 +120,16 @@ test.serial('a template that is missing is an error that names the file', (t) =>
   const error = t.throws(() => start({ template: '/no/such/page.html' }), { instanceOf: Error, code: 'ERR_TEMPLATE' })
   t.true(error?.message.includes('/no/such/page.html'))
   t.is(stats().threads, 0)
+})
+
+test.serial('a message in more frames than maxFragments closes its socket with 1009', async (t) => {
+  const { server, events } = startNoted({ maxFragments: 2 })
+  const sender = await client(server)
+  sender.socket.send('tw', { fin: false })
+  sender.socket.send('o', { fin: true })
+  t.is((await events.first(EventType.Text)).data, 'two')
+  for (const fin of [false, false, true]) sender.socket.send('x', { fin })
+  t.is((await sender.closed).code, 1009)
 })
 
 test.serial('broadcast relays each message to all but its sender, and the hook gets it too', async (t) => {

@@ -25,6 +25,7 @@ function badOption(type: ErrorClass, name: string, value: unknown, allowed: stri
 /** Options that are whole numbers: least, most, unit. As in the server, which would not see that -1 or 1.5 was given. */
 const NUMBERS = {
   maxPayload: [1, 2 ** 30, 'bytes'],
+  maxFragments: [1, 2 ** 24, 'frames'],
   idleTimeout: [0, 86_400, 'seconds, 0 is never'],
   pingInterval: [0, 86_400, 'seconds, 0 is never'],
   handshakeTimeout: [1, 600_000, 'milliseconds'],

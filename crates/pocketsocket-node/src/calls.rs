@@ -24,6 +24,8 @@ pub struct ServerSettings {
     pub unix: Option<String>,
     /// Bytes.
     pub max_payload: Option<f64>,
+    /// Frames.
+    pub max_fragments: Option<f64>,
     /// Seconds.
     pub idle_timeout: Option<f64>,
     /// Seconds.
@@ -82,7 +84,7 @@ fn config(settings: ServerSettings) -> Result<Config, Error> {
         reuse_port: settings.reuse_port.unwrap_or_else(bridge::shares_port),
         unix: settings.unix.map(PathBuf::from),
         max_payload: count(settings.max_payload, default.max_payload),
-        max_fragments: default.max_fragments,
+        max_fragments: count(settings.max_fragments, default.max_fragments),
         idle_timeout: time(settings.idle_timeout, 1000.0, default.idle_timeout),
         ping_interval: time(settings.ping_interval, 1000.0, default.ping_interval),
         handshake_timeout: time(settings.handshake_timeout, 1.0, default.handshake_timeout),
