@@ -102,7 +102,7 @@ export interface CloseEvent {
     readonly data: '';
     /**
      * RFC 6455 section 7.4: the client's code, or the one that the server sent (1001 idle or shutdown, 1002 protocol, 1007
-     * UTF-8, 1009 too big); 1005 for none, 1006 for a connection that broke.
+     * UTF-8, 1009 too big, 1013 did not read); 1005 for none, 1006 for a connection that broke.
      */
     readonly code: number;
     /** At most 123 bytes. */
@@ -158,7 +158,10 @@ export interface ServerOptions {
     maxPayload?: number;
     /** How many frames a client's message may come in; one of more closes its socket with 1009. 1 to 2^24, default 16,384. */
     maxFragments?: number;
-    /** A socket from which nothing came for so many seconds is closed with 1001. 0 (never) to 86,400, default 75. */
+    /**
+     * A socket from which nothing came for so many seconds is closed with 1001; one to which nothing could be written for as
+     * long, although something waits, with 1013. 0 (never) to 86,400, default 75.
+     */
     idleTimeout?: number;
     /** A socket from which nothing came for so many seconds is pinged. 0 (never) to 86,400, default 30. */
     pingInterval?: number;
@@ -168,6 +171,11 @@ export interface ServerOptions {
     closeTimeout?: number;
     /** What may wait to be sent to one socket, bytes; more is dropped. 1 to 2^30, default 1 MiB. */
     backpressureLimit?: number;
+    /**
+     * What happens at a message for which `backpressureLimit` has no room, beside that it is dropped. `'drop'`: a Drain tells of
+     * room later. `'close'`: its socket is closed with 1013, for clients that must miss nothing and connect anew. Default `'drop'`.
+     */
+    dropPolicy?: 'drop' | 'close';
     /** Sockets at once; more get 503. 1 to 4,194,303, default 90 % of the process's open-file limit. */
     maxConnections?: number;
     /** I/O threads. 1 to 64, default cores - 1, at least 1, at most 4. */

@@ -55,6 +55,11 @@ const REFUSED: Record<string, Refused[]> = {
     ]),
   ),
   template: [5, null, {}].map((value) => [value, 'TypeError', "a file's path"]),
+  dropPolicy: [
+    ['none', 'RangeError', "'drop' or 'close'"],
+    [5, 'TypeError', "'drop' or 'close'"],
+    [null, 'TypeError', "'drop' or 'close'"],
+  ],
   broadcast: [1, 'true', null].map((value) => [value, 'TypeError', 'true or false']),
   print: [1, 'true', null].map((value) => [value, 'TypeError', 'true or false']),
   allowedOrigins: [

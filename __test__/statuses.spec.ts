@@ -93,6 +93,18 @@ test.serial('a socket is closed once; from then on it is unknown', async (t) => 
   t.is(closeRemoveClient(uuid), 1)
 })
 
+test.serial('with dropPolicy close the message that is dropped ends its socket with 1013', async (t) => {
+  const { server, events } = startNoted({ backpressureLimit: 256 * 1024, dropPolicy: 'close', closeTimeout: 100 })
+  const { client, uuid } = await known(server, events)
+  client.stopReading()
+  const chunk = Buffer.alloc(64 * 1024, 'x')
+  let status: SendStatus = SendStatus.Ok
+  while (status === SendStatus.Ok) status = send(uuid, MessageKind.Binary, chunk)
+  t.is(status, SendStatus.Dropped)
+  t.is(send(uuid, MessageKind.Binary, chunk), SendStatus.Unknown, 'it is closed at once')
+  t.is((await events.first(EventType.Close)).code, 1013)
+})
+
 test.serial('a client that does not read: messages are dropped at the limit, and Drain tells of room', async (t) => {
   const backpressureLimit = 256 * 1024
   const { server, events } = startNoted({ backpressureLimit })

@@ -43,6 +43,7 @@ const KNOWN = new Set<string>([
   'port',
   'unix',
   'template',
+  'dropPolicy',
   'allowedOrigins',
   'broker',
   'brokerPrefix',
@@ -82,6 +83,11 @@ export function checkOptions(options: unknown): ServerOptions & { address: strin
   for (const name of FLAGS) {
     const value = given[name]
     if (value !== undefined && typeof value !== 'boolean') throw badOption(TypeError, name, value, 'true or false')
+  }
+  const policy = given.dropPolicy
+  if (policy !== undefined && policy !== 'drop' && policy !== 'close') {
+    const type = typeof policy === 'string' ? RangeError : TypeError
+    throw badOption(type, 'dropPolicy', policy, "'drop' or 'close'")
   }
   if (given.template !== undefined && typeof given.template !== 'string') {
     throw badOption(TypeError, 'template', given.template, "a file's path")

@@ -4,7 +4,9 @@ use std::{path::PathBuf, time::Duration};
 
 use napi::{Env, JsValue, Unknown};
 use napi_derive::napi;
-use pocketsocket::{BrokerStats, Config, Error, Outbox, SendStatus, SocketId, Template, Uuid};
+use pocketsocket::{
+    BrokerStats, Config, DropPolicy, Error, Outbox, SendStatus, SocketId, Template, Uuid,
+};
 
 use crate::{
     bridge::{self, StartError},
@@ -36,6 +38,8 @@ pub struct ServerSettings {
     pub close_timeout: Option<f64>,
     /// Bytes.
     pub backpressure_limit: Option<f64>,
+    /// `drop` or `close`.
+    pub drop_policy: Option<String>,
     /// Sockets.
     pub max_connections: Option<f64>,
     /// I/O threads.
@@ -90,6 +94,10 @@ fn config(settings: ServerSettings) -> Result<Config, Error> {
         handshake_timeout: time(settings.handshake_timeout, 1.0, default.handshake_timeout),
         close_timeout: time(settings.close_timeout, 1.0, default.close_timeout),
         backpressure_limit: count(settings.backpressure_limit, default.backpressure_limit),
+        drop_policy: match settings.drop_policy.as_deref() {
+            Some("close") => DropPolicy::Close,
+            _ => default.drop_policy,
+        },
         max_connections: count(settings.max_connections, default.max_connections),
         threads: count(settings.threads, default.threads),
         template: settings.template.map_or_else(find_template, |path| Template::File(path.into())),

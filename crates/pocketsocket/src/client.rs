@@ -52,6 +52,8 @@ pub(crate) struct Client {
     pub(crate) dirty: bool,
     /// The system takes no more for now.
     pub(crate) blocked: bool,
+    /// `blocked` has changed since the timers looked: each byte that the system takes changes it.
+    pub(crate) moved: bool,
     /// Answers to the pings of a turn, frame by frame. A client that does not read gets the latest alone: earlier ones need
     /// none (RFC 6455 section 5.5.3).
     pub(crate) pongs: Vec<u8>,
@@ -72,6 +74,8 @@ pub(crate) struct Client {
     pub(crate) ping_due: bool,
     pub(crate) last_read: Instant,
     pub(crate) last_ping: Instant,
+    /// When the timers last saw that the system takes what is queued, or that nothing is.
+    pub(crate) last_moved: Instant,
     pub(crate) about: About,
 }
 
@@ -86,6 +90,7 @@ impl Client {
             out: None,
             dirty: false,
             blocked: false,
+            moved: false,
             pongs: Vec::new(),
             closing: None,
             inbound: VecDeque::new(),
@@ -97,6 +102,7 @@ impl Client {
             ping_due: false,
             last_read: now,
             last_ping: now,
+            last_moved: now,
             about,
         }
     }

@@ -22,6 +22,16 @@ pub enum Template {
     Html(String),
 }
 
+/// What happens at a message for which a socket's `backpressure_limit` has no room.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum DropPolicy {
+    /// The message is dropped, and a Drain tells of room: for what is outdated by the next message.
+    #[default]
+    Drop,
+    /// The message is dropped and its socket closed with 1013: for clients that must miss nothing, and connect anew.
+    Close,
+}
+
 /// The settings of a server. `Config::default()` is a server on `127.0.0.1:8090` that is safe to run as it is.
 ///
 /// ```
@@ -44,7 +54,8 @@ pub struct Config {
     pub max_payload: usize,
     /// How many frames a client's message may come in; one of more closes its socket with 1009. Default 16,384.
     pub max_fragments: usize,
-    /// A socket from which nothing came for this long is closed, whole seconds; zero is never. Default 75 s.
+    /// A socket from which nothing came for this long is closed with 1001, one to which nothing could be written for this
+    /// long although something waits with 1013. Whole seconds; zero is never. Default 75 s.
     pub idle_timeout: Duration,
     /// A socket from which nothing came for this long gets a ping, whole seconds; zero is never. Default 30 s.
     pub ping_interval: Duration,
@@ -54,6 +65,8 @@ pub struct Config {
     pub close_timeout: Duration,
     /// How many bytes may wait to be sent to one socket; what passes it is dropped. Default 1 MiB.
     pub backpressure_limit: usize,
+    /// Whether a socket outlives a message that was dropped for it. Default [`DropPolicy::Drop`].
+    pub drop_policy: DropPolicy,
     /// How many sockets may be open; more get 503. Default: 90 % of the process's open-file limit.
     pub max_connections: usize,
     /// How many I/O threads run. Default: cores - 1, at least 1, at most 4.
@@ -91,6 +104,7 @@ impl Default for Config {
             handshake_timeout: Duration::from_millis(10_000),
             close_timeout: Duration::from_millis(5_000),
             backpressure_limit: 1 << 20,
+            drop_policy: DropPolicy::Drop,
             max_connections: limits::default_max_connections(),
             threads: default_threads(),
             template: Template::BuiltIn,

@@ -72,7 +72,7 @@ mod timers;
 mod topics;
 
 pub use broker::{BrokerStats, BrokerUrl};
-pub use config::{Config, Template};
+pub use config::{Config, DropPolicy, Template};
 pub use error::Error;
 pub use event::{CloseInfo, Event, EventKind, MessageKind, Pending, Request};
 pub use host::{Host, Lane, Offer};

@@ -35,6 +35,9 @@ pub(crate) const BROKER_BATCH_MESSAGES: usize = 1024;
 /// The longest prefix of a broker's channels, bytes.
 pub(crate) const MAX_PREFIX_BYTES: usize = 64;
 
+/// The close code and reason of a client that does not read (1013, try again later, of IANA's registry of close codes).
+pub(crate) const TOO_SLOW: (u16, &str) = (1013, "too slow");
+
 /// Request headers: how many, and how many bytes with the request line.
 pub(crate) const MAX_HEADERS: usize = 100;
 pub(crate) const MAX_HEADER_BYTES: usize = 16 * 1024;

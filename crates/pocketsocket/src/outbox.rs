@@ -10,10 +10,10 @@ use std::{
 };
 
 use crate::{
-    MessageKind, SocketId, Uuid,
+    DropPolicy, MessageKind, SocketId, Uuid,
     broker::{Broker, Outgoing},
     frame::{MAX_SENT_HEADER, encode, write_header},
-    limits::{ENTRY_BYTES, MAX_TOPIC_BYTES},
+    limits::{ENTRY_BYTES, MAX_TOPIC_BYTES, TOO_SLOW},
     mailbox::{Batch, Budget, Command, Item, Receivers, SharedFrame},
     server::Shared,
 };
@@ -26,7 +26,8 @@ pub enum SendStatus {
     Ok = 0,
     /// The socket is closed, or never was.
     Unknown = 1,
-    /// A limit was reached: the message was dropped. A socket's own limit is followed by a Drain event.
+    /// A limit was reached: the message was dropped. A socket's own limit is followed by a Drain event, or by the socket's end
+    /// with [`DropPolicy::Close`].
     Dropped = 2,
 }
 
@@ -222,6 +223,7 @@ impl Outbox {
         }
         if let Ok((_, SendStatus::Dropped)) = outcome {
             self.shared.caller_counters().dropped.add(1);
+            self.dropped_for(id);
         }
         self.unclocked += 1;
         if self.unclocked >= CLOCK_EVERY || self.bytes >= FLUSH_BYTES || self.oldest.is_none() {
@@ -339,7 +341,10 @@ impl Outbox {
                 }
                 self.bytes += ENTRY_BYTES;
             }
-            dropped += usize::from(status == SendStatus::Dropped);
+            if let (SendStatus::Dropped, Some(id)) = (status, id) {
+                dropped += 1;
+                self.dropped_for(id);
+            }
             told(status);
         }
         self.bytes += data.len();
@@ -452,6 +457,15 @@ impl Outbox {
         self.command(id, Command::Close { id, code, reason: reason.into() });
         self.flush();
         SendStatus::Ok
+    }
+
+    /// A message was dropped for this socket: [`DropPolicy::Close`] ends it.
+    #[cold]
+    fn dropped_for(&mut self, id: SocketId) {
+        let closes = self.shared.config.drop_policy == DropPolicy::Close;
+        if closes && self.close(id, TOO_SLOW.0, TOO_SLOW.1) == SendStatus::Ok {
+            self.shared.caller_counters().faults.add(1);
+        }
     }
 
     fn command(&mut self, id: SocketId, command: Command) {

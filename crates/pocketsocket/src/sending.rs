@@ -96,6 +96,7 @@ impl Shard {
                 (None, [slice]) => ready_unless_blocked(stream.try_write(slice)),
                 (None, slices) => ready_unless_blocked(stream.try_write_vectored(slices)),
             });
+            client.moved |= client.blocked != written.is_pending();
             client.blocked = written.is_pending();
             match written {
                 Poll::Pending => return Written::Blocked,

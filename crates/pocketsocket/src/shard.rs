@@ -22,11 +22,11 @@ use tokio::{
 };
 
 use crate::{
-    CloseInfo, Error, Lane, Outbox, SendStatus, SocketId, acceptor,
+    CloseInfo, DropPolicy, Error, Lane, Outbox, SendStatus, SocketId, acceptor,
     client::Client,
     frame::MAX_SENT_HEADER,
     http,
-    limits::{COPY_FRAMES, ENTRY_BYTES, TURN_BYTES},
+    limits::{COPY_FRAMES, ENTRY_BYTES, TOO_SLOW, TURN_BYTES},
     mailbox::{Batch, Command, Control, Item, Receivers, SharedFrame},
     outgoing::Pool,
     sending::write_dirty,
@@ -313,9 +313,9 @@ impl Shard {
     /// Queues one message for many: the same bytes, counted for each.
     fn fan_out(&mut self, to: &Receivers, frame: &SharedFrame, except: Option<SocketId>) {
         let cost = frame.len + ENTRY_BYTES;
-        let mut dropped = 0;
+        let (mut dropped, mut closed) = (0, 0);
         let Self { clients, pool, dirty, .. } = self;
-        let registry = &self.shared.registry;
+        let Shared { registry, config, .. } = &*self.shared;
         let mut give = |client: &mut Client| {
             let id = client.uuid.id;
             if client.ended || client.closing.is_some() || Some(id) == except {
@@ -326,7 +326,14 @@ impl Shard {
                     client.out.get_or_insert_with(|| pool.take()).push(&frame.bytes, cost);
                     Self::mark_dirty(client, dirty);
                 }
-                SendStatus::Dropped => dropped += 1,
+                SendStatus::Dropped => {
+                    dropped += 1;
+                    if config.drop_policy == DropPolicy::Close {
+                        closed += usize::from(registry.close(id));
+                        let deadline = Instant::now() + config.close_timeout;
+                        client.close(TOO_SLOW.0, TOO_SLOW.1, deadline);
+                    }
+                }
                 SendStatus::Unknown => {}
             }
         };
@@ -347,7 +354,9 @@ impl Shard {
             }
         }
         if dropped > 0 {
-            self.shared.counters(self.index).dropped.add(dropped);
+            let counters = self.shared.counters(self.index);
+            counters.dropped.add(dropped);
+            counters.faults.add(closed);
         }
     }
 

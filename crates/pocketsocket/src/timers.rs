@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::{Config, shard::Shard};
+use crate::{Config, limits::TOO_SLOW, shard::Shard};
 
 /// How often the timers look: a quarter of the shortest timeout, within reason.
 pub(crate) fn tick(config: &Config) -> Duration {
@@ -23,8 +23,12 @@ impl Shard {
             !after.is_zero() && now.saturating_duration_since(since) >= after
         };
         for client in self.clients.iter_mut().flatten().filter(|client| !client.ended) {
+            if !client.blocked || client.paused || client.moved {
+                client.moved = false;
+                client.last_moved = now;
+            }
             if client.paused {
-                // It is we who do not read: its silence says nothing.
+                // It is we who do not read: its silence says nothing, and it may wait for us with its reading.
                 client.last_read = now;
             } else if due(client.last_read, config.idle_timeout) {
                 if client.closing.is_none() {
@@ -33,6 +37,13 @@ impl Shard {
                 }
                 self.shared.registry.close(client.uuid.id);
                 client.close(1001, "idle timeout", now + config.close_timeout);
+            } else if due(client.last_moved, config.idle_timeout) {
+                if client.closing.is_none() {
+                    log::debug!("{} read nothing for {:?}", client.uuid, config.idle_timeout);
+                    self.shared.counters(self.index).faults.add(1);
+                }
+                self.shared.registry.close(client.uuid.id);
+                client.close(TOO_SLOW.0, TOO_SLOW.1, now + config.close_timeout);
             } else if due(client.last_read.max(client.last_ping), config.ping_interval) {
                 client.last_ping = now;
                 client.ping_due = true;

@@ -6,7 +6,7 @@ mod support;
 
 use std::time::Duration;
 
-use pocketsocket::{Config, MessageKind, Outbox, SendStatus, SocketId};
+use pocketsocket::{Config, DropPolicy, MessageKind, Outbox, SendStatus, SocketId};
 use support::{Rig, Seen, client, config, raw, soon, until};
 use tokio::io::AsyncWriteExt;
 
@@ -133,6 +133,81 @@ async fn a_broadcast_is_dropped_for_the_slow_and_reaches_the_others() {
     }
     until(|| rig.server.stats().dropped == before + 20).await;
     assert!(rig.server.buffered_amount(slow) <= LIMIT);
+}
+
+fn closing() -> Config {
+    let close_timeout = Duration::from_millis(100);
+    Config { drop_policy: DropPolicy::Close, close_timeout, ..small() }
+}
+
+#[tokio::test]
+async fn a_client_that_must_miss_nothing_is_closed_at_the_first_message_that_is_dropped() {
+    for many in [false, true] {
+        let mut rig = Rig::start(closing());
+        let _stalled = raw::open_narrow(&rig.server).await;
+        let id = rig.next().await.id;
+        let mut outbox = rig.server.outbox();
+        let mut send = || {
+            let mut status = None;
+            if many {
+                let told = |given| status = Some(given);
+                outbox.send_many([Some(id)], MessageKind::Binary, &PAYLOAD, told).unwrap();
+            } else {
+                status = Some(outbox.send(id, MessageKind::Binary, &PAYLOAD).unwrap());
+            }
+            status.unwrap()
+        };
+        let refused = std::iter::repeat_with(&mut send).find(|status| *status != SendStatus::Ok);
+        assert_eq!(refused, Some(SendStatus::Dropped));
+        assert_eq!(send(), SendStatus::Unknown);
+        let info = rig.next_close().await;
+        assert_eq!((info.code, info.was_clean), (1013, false));
+        assert_eq!((rig.server.stats().dropped, rig.server.stats().faults), (1, 1));
+        assert_eq!(rig.server.stats().buffered_bytes, 0);
+    }
+}
+
+#[tokio::test]
+async fn a_broadcast_that_is_dropped_closes_the_slow_and_reaches_the_others() {
+    let mut rig = Rig::start(closing());
+    let _stalled = raw::open_narrow(&rig.server).await;
+    let slow = rig.next().await.id;
+    let (mut other, _) = rig.connect().await;
+    let mut outbox = rig.server.outbox();
+    while rig.server.stats().dropped == 0 {
+        assert_eq!(outbox.send_all(MessageKind::Binary, &PAYLOAD, None), Ok(SendStatus::Ok));
+        outbox.flush();
+        assert_eq!(client::receive(&mut other).await.into_data(), &PAYLOAD[..]);
+    }
+    assert_eq!(outbox.send(slow, MessageKind::Binary, b"late"), Ok(SendStatus::Unknown));
+    assert_eq!(rig.next_close().await.code, 1013);
+    assert_eq!((rig.server.stats().connections, rig.server.stats().faults), (1, 1));
+}
+
+#[tokio::test]
+async fn a_client_that_sends_and_takes_nothing_is_closed_after_the_idle_timeout() {
+    let idle_timeout = Duration::from_secs(2);
+    let close_timeout = Duration::from_millis(100);
+    let mut rig = Rig::start(Config { idle_timeout, close_timeout, ..small() });
+    let mut stalled = raw::open_narrow(&rig.server).await;
+    let id = rig.next().await.id;
+    let mut outbox = rig.server.outbox();
+    // More than the system's buffers take.
+    let large = vec![1; 32 << 20];
+    assert_eq!(outbox.send(id, MessageKind::Binary, &large), Ok(SendStatus::Ok));
+    outbox.flush();
+    let alive = async {
+        while stalled.write_all(&raw::frame(0x8a, b"alive")).await.is_ok() {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        std::future::pending::<()>().await;
+    };
+    let info = tokio::select! {
+        info = rig.next_close() => info,
+        () = alive => unreachable!(),
+    };
+    assert_eq!(info.code, 1013);
+    assert_eq!((rig.server.stats().dropped, rig.server.stats().faults), (0, 1));
 }
 
 #[tokio::test]
