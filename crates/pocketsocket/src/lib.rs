@@ -34,6 +34,9 @@
 #![forbid(unsafe_code)]
 
 mod acceptor;
+#[cfg(feature = "benching")]
+#[doc(hidden)]
+pub mod benching;
 #[cfg_attr(not(any(feature = "nats", feature = "redis")), allow(dead_code))]
 mod broker;
 mod client;

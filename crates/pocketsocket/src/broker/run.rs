@@ -1,5 +1,10 @@
 //! The broker's thread: connects, hands over, listens, and connects again.
 
+#![cfg_attr(
+    not(any(feature = "nats", feature = "redis")),
+    allow(unused, reason = "without a client of a broker there is nothing to run")
+)]
+
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{

@@ -1,0 +1,119 @@
+//! The parts of a message's way, each by itself: `npm run bench:parts`.
+//!
+//! What is measured are the server's own functions; of the addon those that need no JavaScript.
+
+// Each of the bench's functions is called by criterion's macros alone.
+#![allow(missing_docs)]
+
+use std::hint::black_box;
+
+use bytes::Bytes;
+use criterion::{BatchSize, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use pocketsocket::{SocketId, benching};
+
+#[allow(dead_code, unreachable_pub, unused_imports)]
+#[path = "../../pocketsocket-node/src/slab.rs"]
+mod slab;
+#[allow(dead_code, unreachable_pub, unused_imports)]
+#[path = "../../pocketsocket-node/src/text.rs"]
+mod text;
+
+const SIZES: [usize; 3] = [16, 128, 1024];
+/// Messages of one read.
+const BURST: usize = 64;
+
+fn ascii(len: usize) -> String {
+    "abcdefgh".chars().cycle().take(len).collect()
+}
+
+fn cyrillic(len: usize) -> String {
+    "жзийклмн".chars().cycle().take(len / 2).collect()
+}
+
+fn decode(c: &mut Criterion) {
+    let mut group = c.benchmark_group("decode and unmask 64 messages");
+    for size in SIZES {
+        for (name, payload) in [("ascii", ascii(size)), ("cyrillic", cyrillic(size))] {
+            let stream = benching::stream(payload.as_bytes(), true, BURST);
+            group.throughput(Throughput::Elements(BURST as u64));
+            group.bench_function(BenchmarkId::new(name, size), |b| {
+                b.iter_batched_ref(
+                    || stream.clone(),
+                    |stream| black_box(benching::decode(stream)),
+                    BatchSize::SmallInput,
+                );
+            });
+        }
+    }
+    group.finish();
+    let mut group = c.benchmark_group("unmask");
+    for size in [128, 16 * 1024] {
+        let mut bytes = vec![0; size];
+        group.throughput(Throughput::Bytes(size as u64));
+        group.bench_function(BenchmarkId::from_parameter(size), |b| {
+            b.iter(|| benching::unmask(black_box(&mut bytes)));
+        });
+    }
+    group.finish();
+}
+
+fn encode(c: &mut Criterion) {
+    let mut group = c.benchmark_group("encode");
+    for size in SIZES {
+        let payload = vec![0; size];
+        group.bench_function(BenchmarkId::from_parameter(size), |b| {
+            b.iter(|| benching::encode(black_box(&payload)));
+        });
+    }
+    group.finish();
+}
+
+fn choose_text(c: &mut Criterion) {
+    let mut group = c.benchmark_group("choose the text's form");
+    for size in SIZES {
+        for (name, text) in [("ascii", ascii(size)), ("cyrillic", cyrillic(size))] {
+            group.bench_function(BenchmarkId::new(name, size), |b| {
+                b.iter(|| text::with_form(black_box(&text), |form| black_box(&form) == &form));
+            });
+        }
+    }
+    group.finish();
+}
+
+fn inbox(c: &mut Criterion) {
+    let mut group = c.benchmark_group("append 64 texts to a slab and clear it");
+    let id = SocketId { slot: 1, generation: 1 };
+    for size in SIZES {
+        let text = ascii(size);
+        let mut slab = slab::Slab::default();
+        group.throughput(Throughput::Elements(BURST as u64));
+        group.bench_function(BenchmarkId::from_parameter(size), |b| {
+            b.iter(|| {
+                for _ in 0..BURST {
+                    text::with_form(&text, |form| {
+                        slab.push_text(slab::Record::new(id, slab::kind::TEXT), form);
+                    });
+                }
+                black_box(slab.size());
+                slab.clear();
+            });
+        });
+    }
+    group.finish();
+}
+
+fn fan_out(c: &mut Criterion) {
+    let mut group = c.benchmark_group("fan out to 1,000 sockets, without the system");
+    for size in [64, 16 * 1024] {
+        let frame = Bytes::from(benching::encode(&vec![0; size]));
+        let mut receivers = benching::Receivers::new(1000);
+        group.throughput(Throughput::Elements(1000));
+        group.bench_function(BenchmarkId::from_parameter(size), |b| {
+            b.iter(|| receivers.fan_out(black_box(&frame)));
+        });
+    }
+    group.finish();
+}
+
+criterion_group!(parts, decode, encode, choose_text, inbox, fan_out);
+criterion_main!(parts);
