@@ -1,6 +1,8 @@
 // One chat program, unchanged: on one thread, on four, in three processes behind one port, on two nodes with a broker.
 
+import { setTimeout } from 'node:timers/promises'
 import test, { type ExecutionContext } from 'ava'
+import { Broker, KINDS } from './support/broker.js'
 import { runExample } from './support/child-programs.js'
 import { Client } from './support/client.js'
 
@@ -57,3 +59,35 @@ test('in three processes behind one port: without a broker each is a chat of its
   const groups = new Set(texts.map((heard) => String(heard.filter((text) => text.includes(': I am ')).sort())))
   t.is(groups.size, 3)
 })
+
+for (const kind of KINDS) {
+  test(`on two nodes with ${kind}: one chat, whoever is where`, async (t) => {
+    const broker = await Broker.start(t, kind)
+    if (broker === undefined) return
+    const env = { POCKETSOCKET_BROKER: broker.url }
+    const here = await runExample(t, 'scale/thread', false, env)
+    const there = await runExample(t, 'scale/thread', false, env)
+    const ada = await join(t, here.url, 'kitchen', 'Ada')
+    const bob = await join(t, there.url, 'kitchen', 'Bob')
+    // Each node hears the other's room once the broker knows that it wants to, which nobody is told of.
+    await Promise.all([meet(ada, 'Ada', bob), meet(bob, 'Bob', ada)])
+    ada.send('hello')
+    await heard(bob, 'Ada: hello')
+    ada.send('end')
+    t.deepEqual(await heard(bob, 'Ada: end'), [], 'once')
+  })
+}
+
+/** Says `ping` until the other hears it, then `met`, which the other reads up to. */
+async function meet(from: Client, name: string, to: Client): Promise<void> {
+  let met = false
+  const hearing = heard(to, `${name}: ping`).then(() => {
+    met = true
+  })
+  while (!met) {
+    from.send('ping')
+    await Promise.race([hearing, setTimeout(20)])
+  }
+  from.send('met')
+  await heard(to, `${name}: met`)
+}

@@ -66,13 +66,18 @@ export interface Example {
 }
 
 /** Runs an example on a free port, compiled or as its source. */
-export async function runExample(t: ExecutionContext, name: string, asSource = false): Promise<Example> {
+export async function runExample(
+  t: ExecutionContext,
+  name: string,
+  asSource = false,
+  more: NodeJS.ProcessEnv = {},
+): Promise<Example> {
   if (name.startsWith('chat/')) copyChatPage()
   const file = asSource ? `examples/${name}.ts` : `build/examples/${name}.js`
   const program = new Executable(t, [process.execPath, file], {
     cwd: ROOT,
     // The examples that block do not know their port: the log tells it.
-    env: { PORT: '0', POCKETSOCKET_LOG: 'info' },
+    env: { PORT: '0', POCKETSOCKET_LOG: 'info', ...more },
   })
   let address: string | undefined
   do address = / listening on (\S+)/.exec(await program.errorLine())?.[1]
