@@ -241,7 +241,7 @@ test('bash loads its completions, and completes options with them', async (t) =>
   const { code, out } = await run(t, [...NPM_BIN, '--completions', 'bash'])
   t.is(code, 0)
   const asked = `${out}
-    _pocketsocket pocketsocket --b pocketsocket; echo "\${COMPREPLY[*]}"
+    _pocketsocket pocketsocket --broa pocketsocket; echo "\${COMPREPLY[*]}"
     _pocketsocket pocketsocket '' --completions; echo "\${COMPREPLY[*]}"
     complete -p pocketsocket`
   const shell = await run(t, ['bash', '--norc', '-euc', asked])

@@ -3,7 +3,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 
 /** What a healthy machine needs is a few milliseconds; a test that fails may take so long. */
-const PATIENCE = 15_000
+const PATIENCE = 60_000
 
 /** Gives the promise's value, or fails when it takes too long. */
 export async function within<T>(promise: Promise<T>, what: string, ms = PATIENCE): Promise<T> {

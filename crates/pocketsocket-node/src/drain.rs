@@ -32,6 +32,8 @@ const TURN: usize = 1024;
 const FLUSH_AFTER: usize = 64;
 /// How long a turn may take, when the hook is slow.
 const TURN_TIME: Duration = Duration::from_millis(2);
+/// A hook that takes no more than this an event is quick: a few of them are not worth a look at the clock.
+const QUICK: f64 = 10_000.0;
 /// What may wait in the inbox, as time of the hook.
 const INBOX_TIME: Duration = Duration::from_millis(1);
 
@@ -195,6 +197,8 @@ fn group(instance: &'static Instance, attached: instance::Attached) -> Option<(u
         let mut draining = instance.draining.borrow_mut();
         let count = draining.next_group();
         draining.group = count;
+        let quick = draining.cost > 0.0 && draining.cost < QUICK;
+        instance.with_outbox(|outbox| outbox.set_quick(quick));
         prepare(env, &draining, attached, &mut args);
         count
     };
@@ -221,6 +225,7 @@ fn group(instance: &'static Instance, attached: instance::Attached) -> Option<(u
             status
         }
     };
+    instance.with_outbox(|outbox| outbox.set_quick(false));
     let begun = {
         let mut draining = instance.draining.borrow_mut();
         let begun = draining.begun(attached.meta);

@@ -58,7 +58,7 @@ impl std::error::Error for InvalidMessage {}
 const FLUSH_BYTES: usize = 64 * 1024;
 /// How old the oldest command may get while others follow.
 const FLUSH_AGE: Duration = Duration::from_millis(1);
-/// Sends after which the clock is read: reading it at each would be a tenth of what a small send costs.
+/// Sends after which the clock is read while they are quick: reading it at each is a tenth of what a small send costs.
 const CLOCK_EVERY: u8 = 8;
 
 /// One thread's ordered queue of commands.
@@ -86,8 +86,9 @@ pub struct Outbox {
     broker: Option<Arc<Broker>>,
     bytes: usize,
     oldest: Option<Instant>,
-    /// Sends since the clock was read.
+    /// Sends since the clock was read, and after how many it is.
     unclocked: u8,
+    clock_every: u8,
 }
 
 impl Outbox {
@@ -109,6 +110,7 @@ impl Outbox {
             bytes: 0,
             oldest: None,
             unclocked: 0,
+            clock_every: 1,
         }
     }
 
@@ -226,7 +228,8 @@ impl Outbox {
             self.dropped_for(id);
         }
         self.unclocked += 1;
-        if self.unclocked >= CLOCK_EVERY || self.bytes >= FLUSH_BYTES || self.oldest.is_none() {
+        if self.unclocked >= self.clock_every || self.bytes >= FLUSH_BYTES || self.oldest.is_none()
+        {
             self.flush_if_due();
         }
         outcome.map(|(_, status)| status)
@@ -482,7 +485,12 @@ impl Outbox {
         self.remote.is_empty() && self.batches.iter().all(|batch| batch.commands.is_empty())
     }
 
-    /// Hands over what has waited for 1 ms, or has grown to 64 KiB. Called at each command, but of small sends only at some.
+    /// Whether sends follow each other within microseconds for now: then the age of what waits is looked at only at some.
+    pub fn set_quick(&mut self, quick: bool) {
+        self.clock_every = if quick { CLOCK_EVERY } else { 1 };
+    }
+
+    /// Hands over what has waited for 1 ms, or has grown to 64 KiB. Called at each command.
     pub fn flush_if_due(&mut self) {
         self.unclocked = 0;
         if self.bytes >= FLUSH_BYTES {
