@@ -13,7 +13,7 @@ import { WebSocket } from 'ws'
 const self = fileURLToPath(import.meta.url)
 
 if (process.argv[2] === 'node') {
-  const { default: pocketsocket } = await import('pocketsocket')
+  const { default: pocketsocket } = await import('../index.js')
   pocketsocket.hook((_uuid, type, event) => {
     if (type === 1) pocketsocket.sendAll(1, event.data)
   })
