@@ -99,11 +99,37 @@ pub fn tungstenite_accept(data: &[u8]) -> Option<String> {
             Ok(())
         }
     }
-    // It wants nothing to follow the head before its answer.
-    let end = data.windows(4).position(|bytes| bytes == b"\r\n\r\n")? + 4;
-    let socket = accept(Wire(Cursor::new(&data[..end]), Vec::new())).ok()?;
-    let answer = String::from_utf8_lossy(&socket.get_ref().1).to_ascii_lowercase();
-    let start = answer.find("sec-websocket-accept: ")? + "sec-websocket-accept: ".len();
-    let text = String::from_utf8_lossy(&socket.get_ref().1).into_owned();
+    let answer = |data: &[u8]| {
+        // It wants nothing to follow the head before its answer. Where the head ends is its own to say: a line may end with
+        // a bare LF (RFC 9112 section 2.2), and empty lines may come before the first.
+        let mut ends = (1..=data.len())
+            .filter(|&end| data[..end].ends_with(b"\n\r\n") || data[..end].ends_with(b"\n\n"));
+        ends.find_map(|end| {
+            let socket = accept(Wire(Cursor::new(&data[..end]), Vec::new())).ok()?;
+            Some(String::from_utf8_lossy(&socket.get_ref().1).into_owned())
+        })
+    };
+    let text = answer(data).or_else(|| answer(&with_first_fields(data)?))?;
+    let start =
+        text.to_ascii_lowercase().find("sec-websocket-accept: ")? + "sec-websocket-accept: ".len();
     Some(text[start..].split('\r').next()?.to_owned())
+}
+
+/// Where our answer differs on purpose: Connection and Upgrade are lists, and fields that come several times are one list
+/// (RFC 9110 section 5.3), of which tungstenite sees the first field alone. Whoever asks for the upgrade in any of them gets it
+/// asked for in the first.
+fn with_first_fields(data: &[u8]) -> Option<Vec<u8>> {
+    let asks = |field: &str, token: &str| {
+        data.split(|&byte| byte == b'\n').any(|line| {
+            let line = String::from_utf8_lossy(line).to_ascii_lowercase();
+            line.split_once(':').is_some_and(|(name, value)| name == field && value.contains(token))
+        })
+    };
+    if !asks("connection", "upgrade") || !asks("upgrade", "websocket") {
+        return None;
+    }
+    let start = data.iter().position(|byte| !b"\r\n".contains(byte))?;
+    let end = start + data[start..].iter().position(|&byte| byte == b'\n')? + 1;
+    let (line, rest) = data.split_at(end);
+    Some([line, b"Connection: Upgrade\r\nUpgrade: websocket\r\n", rest].concat())
 }
