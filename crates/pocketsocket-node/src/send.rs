@@ -151,9 +151,7 @@ pub unsafe extern "C" fn send_all(env: napi_env, info: napi_callback_info) -> na
     let (call, instance) = unsafe { open::<3>(env, info) };
     answer(env, || {
         let origin = uuid(&call, 2);
-        to_many(instance, &call, 0, 1, |outbox, kind, data| {
-            outbox.send_all_from(kind, data, origin)
-        })
+        to_many(instance, &call, 0, 1, |outbox, kind, data| outbox.send_all(kind, data, origin))
     })
 }
 
@@ -169,7 +167,7 @@ pub unsafe extern "C" fn publish(env: napi_env, info: napi_callback_info) -> nap
         let topic = String::from_utf8_lossy(&topic);
         let origin = uuid(&call, 3);
         to_many(instance, &call, 1, 2, |outbox, kind, data| {
-            outbox.publish_from(&topic, kind, data, origin)
+            outbox.publish(&topic, kind, data, origin)
         })
     })
 }
@@ -193,7 +191,7 @@ pub unsafe extern "C" fn publish_many(env: napi_env, info: napi_callback_info) -
         });
         let origin = uuid(&call, 3);
         to_many(instance, &call, 1, 2, |outbox, kind, data| {
-            outbox.publish_many_from(topics, kind, data, origin)
+            outbox.publish_many(topics, kind, data, origin)
         })
     })
 }

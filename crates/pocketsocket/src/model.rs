@@ -267,7 +267,7 @@ impl Run {
     }
 
     fn share(&mut self, topic: Option<&'static str>, except: Option<usize>, len: u8) {
-        let origin = except.map(|index| self.sockets[index].uuid.id);
+        let origin = except.map(|index| self.sockets[index].uuid);
         let payload = payload(len);
         let status = match topic {
             None => self.outbox.send_all(MessageKind::Binary, &payload, origin),

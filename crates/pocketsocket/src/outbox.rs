@@ -18,6 +18,8 @@ use crate::{
     server::Shared,
 };
 
+mod remote;
+
 /// What became of a message, or of another command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
@@ -114,60 +116,6 @@ impl Outbox {
         }
     }
 
-    /// Whether a uuid names a socket of another node, and there is a broker to reach it.
-    #[must_use]
-    pub fn is_remote(&self, uuid: Uuid) -> bool {
-        self.broker.as_ref().is_some_and(|broker| broker.node != uuid.node)
-    }
-
-    /// Sends to a socket of another node. [`SendStatus::Ok`]: handed to the broker, and lost if the socket is not there any
-    /// more. [`SendStatus::Unknown`]: it is not [`Outbox::is_remote`], or the broker is not connected.
-    /// [`SendStatus::Dropped`]: too much waits for the broker, or it does not take messages of this size.
-    ///
-    /// # Errors
-    /// [`InvalidMessage`]: nothing was sent.
-    pub fn send_remote(
-        &mut self,
-        uuid: Uuid,
-        kind: MessageKind,
-        data: &[u8],
-    ) -> Result<SendStatus, InvalidMessage> {
-        check_message(kind, data, kind == MessageKind::Text)?;
-        Ok(self.remotely(uuid, data.len(), |broker, into| {
-            broker.to_sockets(uuid.node, vec![uuid], kind, data, into)
-        }))
-    }
-
-    /// Closes a socket of another node, as [`Outbox::close`]; the status is as of [`Outbox::send_remote`].
-    pub fn close_remote(&mut self, uuid: Uuid, code: u16, reason: &str) -> SendStatus {
-        let status = self
-            .remotely(uuid, reason.len(), |broker, into| broker.close(uuid, code, reason, into));
-        self.flush();
-        status
-    }
-
-    /// Changes a topic of a socket of another node; the status is as of [`Outbox::send_remote`].
-    pub fn change_topic_remote(&mut self, uuid: Uuid, topic: &str, subscribe: bool) -> SendStatus {
-        self.remotely(uuid, topic.len(), |broker, into| {
-            broker.change_topic(uuid, topic, subscribe, into)
-        })
-    }
-
-    fn remotely(
-        &mut self,
-        uuid: Uuid,
-        len: usize,
-        add: impl FnOnce(&Broker, &mut Vec<Outgoing>) -> SendStatus,
-    ) -> SendStatus {
-        let Some(broker) = self.broker.as_ref().filter(|broker| broker.node != uuid.node) else {
-            return SendStatus::Unknown;
-        };
-        let status = add(broker, &mut self.remote);
-        self.bytes += len + ENTRY_BYTES;
-        self.flush_if_due();
-        status
-    }
-
     /// Which socket a uuid names; `None` if it is not an open one of this server.
     #[must_use]
     pub fn resolve(&self, uuid: Uuid) -> Option<SocketId> {
@@ -235,7 +183,7 @@ impl Outbox {
         outcome.map(|(_, status)| status)
     }
 
-    /// Sends to every socket but `except`; encoded once.
+    /// Sends to every socket but `origin`, which may be one of another node; encoded once.
     ///
     /// [`SendStatus::Ok`] also without receivers; a receiver that is behind misses it, gets a Drain later and is counted.
     /// [`SendStatus::Dropped`] only if the process has no room for it at all.
@@ -246,28 +194,12 @@ impl Outbox {
         &mut self,
         kind: MessageKind,
         data: &[u8],
-        except: Option<SocketId>,
-    ) -> Result<SendStatus, InvalidMessage> {
-        check_message(kind, data, kind == MessageKind::Text)?;
-        Ok(self.share(&Receivers::All, kind, data, except, None))
-    }
-
-    /// As [`Outbox::send_all`], where the socket that is left out may be one of another node.
-    ///
-    /// # Errors
-    /// [`InvalidMessage`]: nothing was sent.
-    pub fn send_all_from(
-        &mut self,
-        kind: MessageKind,
-        data: &[u8],
         origin: Option<Uuid>,
     ) -> Result<SendStatus, InvalidMessage> {
-        check_message(kind, data, kind == MessageKind::Text)?;
-        let except = origin.and_then(|uuid| self.resolve(uuid));
-        Ok(self.share(&Receivers::All, kind, data, except, origin))
+        self.share_checked(&Receivers::All, kind, data, origin)
     }
 
-    /// Sends to every socket of a topic but `except`, as [`Outbox::send_all`].
+    /// Sends to every socket of a topic but `origin`, as [`Outbox::send_all`].
     ///
     /// # Errors
     /// [`InvalidMessage`]: nothing was sent.
@@ -276,14 +208,12 @@ impl Outbox {
         topic: &str,
         kind: MessageKind,
         data: &[u8],
-        except: Option<SocketId>,
+        origin: Option<Uuid>,
     ) -> Result<SendStatus, InvalidMessage> {
-        check_message(kind, data, kind == MessageKind::Text)?;
-        let to = Receivers::Topic(Arc::from(topic));
-        Ok(self.share(&to, kind, data, except, None))
+        self.share_checked(&Receivers::Topic(Arc::from(topic)), kind, data, origin)
     }
 
-    /// Sends to every socket of any of the topics but `except`, as [`Outbox::send_all`]; to each once.
+    /// Sends to every socket of any of the topics but `origin`, as [`Outbox::send_all`]; to each once.
     ///
     /// # Errors
     /// [`InvalidMessage`]: nothing was sent.
@@ -292,28 +222,22 @@ impl Outbox {
         topics: impl IntoIterator<Item = &'a str>,
         kind: MessageKind,
         data: &[u8],
-        except: Option<SocketId>,
+        origin: Option<Uuid>,
     ) -> Result<SendStatus, InvalidMessage> {
-        check_message(kind, data, kind == MessageKind::Text)?;
         let to = Receivers::Topics(topics.into_iter().map(Arc::from).collect());
-        Ok(self.share(&to, kind, data, except, None))
+        self.share_checked(&to, kind, data, origin)
     }
 
-    /// As [`Outbox::publish_many`], where the socket that is left out may be one of another node.
-    ///
-    /// # Errors
-    /// [`InvalidMessage`]: nothing was sent.
-    pub fn publish_many_from<'a>(
+    fn share_checked(
         &mut self,
-        topics: impl IntoIterator<Item = &'a str>,
+        to: &Receivers,
         kind: MessageKind,
         data: &[u8],
         origin: Option<Uuid>,
     ) -> Result<SendStatus, InvalidMessage> {
         check_message(kind, data, kind == MessageKind::Text)?;
         let except = origin.and_then(|uuid| self.resolve(uuid));
-        let to = Receivers::Topics(topics.into_iter().map(Arc::from).collect());
-        Ok(self.share(&to, kind, data, except, origin))
+        Ok(self.share(to, kind, data, except, origin))
     }
 
     /// Sends to each of `ids`, encoded once, as so many [`Outbox::send`] would; `told` gets the status of each in turn. `None`
@@ -356,23 +280,6 @@ impl Outbox {
         }
         self.flush_if_due();
         Ok(())
-    }
-
-    /// As [`Outbox::publish`], where the socket that is left out may be one of another node.
-    ///
-    /// # Errors
-    /// [`InvalidMessage`]: nothing was sent.
-    pub fn publish_from(
-        &mut self,
-        topic: &str,
-        kind: MessageKind,
-        data: &[u8],
-        origin: Option<Uuid>,
-    ) -> Result<SendStatus, InvalidMessage> {
-        check_message(kind, data, kind == MessageKind::Text)?;
-        let except = origin.and_then(|uuid| self.resolve(uuid));
-        let to = Receivers::Topic(Arc::from(topic));
-        Ok(self.share(&to, kind, data, except, origin))
     }
 
     /// As [`Outbox::send_all`], for a payload that is checked already. `origin` is told to other nodes.

@@ -68,6 +68,7 @@ macro_rules! with_each_broker {
 with_each_broker! {
     send_all_reaches_every_node_once_but_the_origin,
     a_topic_reaches_the_nodes_that_have_members_and_no_others,
+    a_socket_in_several_topics_gets_what_is_for_them_once,
     a_uuid_of_another_node_is_sent_to_closed_and_subscribed,
     broadcast_relays_to_other_nodes,
     messages_of_each_node_come_in_order_and_once,
@@ -88,9 +89,9 @@ async fn send_all_reaches_every_node_once_but_the_origin(kind: Kind) {
     let ((mut b1, b1_id), (mut b2, _)) = (b.connect().await, b.connect().await);
     let mut outbox = a.server.outbox();
     assert_eq!(outbox.send_all(TEXT, b"all", None), Ok(SendStatus::Ok));
-    assert_eq!(outbox.send_all_from(TEXT, b"but a1", Some(a1_id.uuid)), Ok(SendStatus::Ok));
+    assert_eq!(outbox.send_all(TEXT, b"but a1", Some(a1_id.uuid)), Ok(SendStatus::Ok));
     // An origin may be a socket of another node.
-    assert_eq!(outbox.send_all_from(TEXT, b"but b1", Some(b1_id.uuid)), Ok(SendStatus::Ok));
+    assert_eq!(outbox.send_all(TEXT, b"but b1", Some(b1_id.uuid)), Ok(SendStatus::Ok));
     assert_eq!(outbox.send_all(TEXT, b"end", None), Ok(SendStatus::Ok));
     outbox.flush();
     texts(&mut a1, &["all", "but b1", "end"]).await;
@@ -142,6 +143,37 @@ async fn a_topic_reaches_the_nodes_that_have_members_and_no_others(kind: Kind) {
     until(|| stats(&a).waiting_bytes == 0).await;
     let marks = stats(&c).received;
     assert!(marks < stats(&a).sent / 2, "{marks} of {}: only what was for all", stats(&a).sent);
+}
+
+async fn a_socket_in_several_topics_gets_what_is_for_them_once(kind: Kind) {
+    let broker = Broker::start(kind);
+    let (a, mut b) = (node(&broker), node(&broker));
+    let (mut client, connect) = b.connect().await;
+    let mut theirs = b.server.outbox();
+    let mut outbox = a.server.outbox();
+    for topic in ["x", "y"] {
+        assert_eq!(theirs.subscribe(connect.id, topic), SendStatus::Ok);
+        theirs.flush();
+        let before = stats(&b).received;
+        // A subscription takes a moment until the broker has it.
+        until(|| {
+            outbox.publish(topic, TEXT, b"ready", None).unwrap();
+            outbox.flush();
+            stats(&b).received > before
+        })
+        .await;
+    }
+    outbox.publish_many(["x", "y"], TEXT, b"both", None).unwrap();
+    outbox.send_all(TEXT, b"end", None).unwrap();
+    outbox.flush();
+    let mut seen = Vec::new();
+    while seen.last().is_none_or(|text| text != "end") {
+        let text = receive_text(&mut client).await;
+        if text != "ready" {
+            seen.push(text);
+        }
+    }
+    assert_eq!(seen, ["both", "end"]);
 }
 
 async fn a_uuid_of_another_node_is_sent_to_closed_and_subscribed(kind: Kind) {

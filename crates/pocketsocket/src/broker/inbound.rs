@@ -66,9 +66,8 @@ impl Inbound {
         };
         self.broker.received.fetch_add(1, Ordering::Relaxed);
         let outbox = &mut self.outbox;
-        let except = message.origin.and_then(|uuid| outbox.resolve(uuid));
         let sent = match message.body {
-            Body::All { kind, data } => outbox.send_all(kind, data, except).map(drop),
+            Body::All { kind, data } => outbox.send_all(kind, data, message.origin).map(drop),
             Body::Topics { topics, kind, data } => {
                 if topics.len() > 1 {
                     let copy = (message.node, message.number);
@@ -78,9 +77,7 @@ impl Inbound {
                     self.recent.truncate(RECENT - 1);
                     self.recent.push_front(copy);
                 }
-                topics
-                    .iter()
-                    .try_for_each(|topic| outbox.publish(topic, kind, data, except).map(drop))
+                outbox.publish_many(topics, kind, data, message.origin).map(drop)
             }
             Body::Sockets { uuids, kind, data } => uuids.into_iter().try_for_each(|uuid| {
                 let Some(id) = outbox.resolve(uuid) else { return Ok(()) };
