@@ -3,9 +3,7 @@
 use std::{collections::VecDeque, net::IpAddr, task::Waker, time::Instant};
 
 use crate::{
-    CloseInfo, Lane, Pending, Request, Uuid,
-    limits::{INBOUND_BYTES, INBOUND_MESSAGES},
-    outgoing::Outgoing,
+    CloseInfo, Config, Lane, Pending, Request, Uuid, limits::INBOUND_MESSAGE, outgoing::Outgoing,
     stream::Stream,
 };
 
@@ -14,7 +12,10 @@ use crate::{
 pub(crate) struct About {
     url: Box<str>,
     protocol: Box<str>,
+    data: Box<str>,
     remote_address: Option<IpAddr>,
+    /// It has a place among the connections of its address.
+    placed: bool,
 }
 
 impl About {
@@ -22,8 +23,15 @@ impl About {
         Self {
             url: request.url.as_str().into(),
             protocol: request.protocol.as_str().into(),
+            data: request.data.as_str().into(),
             remote_address: request.remote_address,
+            placed: true,
         }
+    }
+
+    /// The address whose place is to be given up, once.
+    pub(crate) fn take_place(&mut self) -> Option<IpAddr> {
+        std::mem::take(&mut self.placed).then_some(self.remote_address)?
     }
 
     fn request(&self) -> Box<Request> {
@@ -32,6 +40,7 @@ impl About {
             headers: Vec::new(),
             remote_address: self.remote_address,
             protocol: self.protocol.to_string(),
+            data: self.data.to_string(),
         })
     }
 }
@@ -114,11 +123,11 @@ impl Client {
     }
 
     /// Whether the queue takes more from the wire, with `waiting` bytes in the queues of all.
-    pub(crate) fn may_read(&self, waiting: usize) -> bool {
+    pub(crate) fn may_read(&self, config: &Config, waiting: usize) -> bool {
         self.inbound.is_empty()
-            || (self.inbound_cost < INBOUND_BYTES
-                && self.inbound.len() < INBOUND_MESSAGES
-                && waiting < crate::limits::INBOUND_TOTAL)
+            || (self.inbound_cost < config.inbound_limit
+                && self.inbound.len() * INBOUND_MESSAGE < config.inbound_limit
+                && waiting < config.inbound_total)
     }
 
     /// The Connect that a new lane gets of a socket that another had before.

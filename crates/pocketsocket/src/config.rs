@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use crate::{BrokerUrl, Error, limits, stream};
+use crate::{BrokerUrl, Error, TrustProxy, limits, proxy::MAX_HOPS, stream};
 
 /// Where the page that browsers get comes from.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -69,6 +69,24 @@ pub struct Config {
     pub drop_policy: DropPolicy,
     /// How many sockets may be open; more get 503. Default: 90 % of the process's open-file limit.
     pub max_connections: usize,
+    /// How many connections a client's address may have, one of IPv6 with all that share its first 64 bits; more get 429.
+    /// This machine's own and Unix sockets are not counted. Default 256.
+    pub max_connections_per_address: usize,
+    /// Which proxies are believed about a client's address. Default [`TrustProxy::None`].
+    pub trust_proxy: TrustProxy,
+    /// Whether each handshake waits for [`Host::authorize`](crate::Host::authorize), at most `handshake_timeout`. Default false.
+    pub authorize: bool,
+    /// How many headers a request may have; more get 431. Default 100.
+    pub max_headers: usize,
+    /// How large a request may be, in bytes; a larger one gets 431. Default 16 KiB.
+    pub max_header_bytes: usize,
+    /// How much may wait of one socket for the host, in bytes, before the socket is not read; one larger message may wait.
+    /// Default 64 KiB.
+    pub inbound_limit: usize,
+    /// How much may wait for the host in all, in bytes: above it a socket of which something waits is not read. Default 64 MiB.
+    pub inbound_total: usize,
+    /// How much may wait to be sent in all, in bytes: what passes it is dropped. Default 256 MiB.
+    pub backpressure_total: usize,
     /// How many I/O threads run. Default: cores - 1, at least 1, at most 4.
     pub threads: usize,
     /// The page that browsers get. Default: the built-in one.
@@ -106,6 +124,14 @@ impl Default for Config {
             backpressure_limit: 1 << 20,
             drop_policy: DropPolicy::Drop,
             max_connections: limits::default_max_connections(),
+            max_connections_per_address: 256,
+            trust_proxy: TrustProxy::None,
+            authorize: false,
+            max_headers: 100,
+            max_header_bytes: 16 * 1024,
+            inbound_limit: 64 * 1024,
+            inbound_total: 64 << 20,
+            backpressure_total: 256 << 20,
             threads: default_threads(),
             template: Template::BuiltIn,
             broadcast: false,
@@ -128,6 +154,12 @@ const MAX_THREADS: usize = 64;
 const MAX_PAYLOAD: usize = 1 << 30;
 const MAX_FRAGMENTS: usize = 1 << 24;
 const MAX_BACKPRESSURE: usize = 1 << 30;
+/// 1 TiB: more than any machine of today has for this.
+const MAX_TOTAL: usize = 1 << 40;
+const MAX_HEADERS: usize = 10_000;
+/// hyper's smallest buffer: RFC 9110 section 4.1 recommends 8,000 bytes for the request line alone.
+const MIN_HEADER_BYTES: u64 = 8 * 1024;
+const MAX_HEADER_BYTES: usize = 1 << 20;
 const MAX_SECONDS: u64 = 24 * 60 * 60;
 const MAX_MILLIS: u64 = 10 * 60 * 1000;
 
@@ -148,6 +180,23 @@ impl Config {
         count("maxFragments", self.max_fragments, MAX_FRAGMENTS, "frames")?;
         count("backpressureLimit", self.backpressure_limit, MAX_BACKPRESSURE, "bytes")?;
         count("maxConnections", self.max_connections, limits::MAX_SLOTS, "sockets")?;
+        count(
+            "maxConnectionsPerAddress",
+            self.max_connections_per_address,
+            limits::MAX_SLOTS,
+            "connections",
+        )?;
+        count("maxHeaders", self.max_headers, MAX_HEADERS, "headers")?;
+        let bytes = |name, value: usize, min: u64, max: usize| {
+            in_range(name, value as u64, min, max as u64, "bytes")
+        };
+        bytes("maxHeaderBytes", self.max_header_bytes, MIN_HEADER_BYTES, MAX_HEADER_BYTES)?;
+        bytes("inboundLimit", self.inbound_limit, 1, MAX_PAYLOAD)?;
+        bytes("inboundTotal", self.inbound_total, 1, MAX_TOTAL)?;
+        bytes("backpressureTotal", self.backpressure_total, 1, MAX_TOTAL)?;
+        if let TrustProxy::Hops(hops) = self.trust_proxy {
+            count("trustProxy", hops, MAX_HOPS, "proxies")?;
+        }
         count("threads", self.threads, MAX_THREADS, "threads")?;
         if let Some(path) = &self.unix {
             let allowed = |allowed: &str| Error::InvalidOption {

@@ -15,7 +15,8 @@ use bytes::Bytes;
 use tokio::io::{AsyncRead, ReadBuf};
 
 use crate::{
-    CloseInfo, EventKind, MessageKind, Pending, Request, SendStatus, SocketId, Uuid,
+    CloseInfo, EventKind, MessageKind, Pending, Request, SocketId, Uuid,
+    addresses::Place,
     client::{About, Client},
     decoder::{Decoder, MessageLimits, Received},
     frame::{Fault, cut, encode, encode_close, opcode},
@@ -23,6 +24,7 @@ use crate::{
     limits::{ENTRY_BYTES, TURN_BYTES, TURN_MESSAGES},
     linger::linger,
     mailbox::Receivers,
+    registry::Reserved,
     shard::{Shard, ShardRef},
     stream::Stream,
 };
@@ -38,7 +40,7 @@ pub(crate) fn open(shard: ShardRef, stream: Stream, early: &[u8], uuid: Uuid, re
         log::debug!("{uuid} opened: {}", request.url);
         if request.protocol == HELLO {
             let text = uuid.encode();
-            if state.shared.registry.reserve(id, text.len() + ENTRY_BYTES) == SendStatus::Ok {
+            if state.shared.registry.reserve(id, text.len() + ENTRY_BYTES) == Reserved::Ok {
                 let frame: Bytes = encode(opcode::TEXT, &text).into();
                 state.enqueue(id, &frame, 0..frame.len(), text.len());
             }
@@ -62,16 +64,23 @@ async fn run(shard: ShardRef, early: Vec<u8>, id: SocketId) {
     let mut connection =
         Connection { id, decoder: Decoder::default(), carried: early, consumed: 0, closing: None };
     let outcome = poll_fn(|cx| connection.poll(cx, &guard.shard)).await;
-    let stream = {
+    let (stream, address) = {
         let mut shard = guard.shard.borrow_mut();
-        let stream = shard.client(id).and_then(|client| client.stream.take());
+        let client = shard.client(id);
+        let of_it = client.map(|client| (client.stream.take(), client.about.take_place())).unzip();
         shard.end(id, outcome.info);
-        stream
+        of_it
     };
-    if let (Some(last), Some(stream)) = (outcome.last_words, stream) {
-        let shared = std::sync::Arc::clone(&guard.shard.borrow().shared);
+    let shared = std::sync::Arc::clone(&guard.shard.borrow().shared);
+    // It is a connection of its address until it is gone.
+    let place = Place::of(&shared, address.flatten());
+    if let (Some(last), Some(stream)) = (outcome.last_words, stream.flatten()) {
         // Boxed: few sockets come here at a time, and all others would carry its size.
-        Box::pin(linger(stream, last, &shared.config)).await;
+        Box::pin(async move {
+            linger(stream, last, &shared.config).await;
+            drop(place);
+        })
+        .await;
     }
 }
 
@@ -226,9 +235,11 @@ impl Connection {
 
     /// Whether the socket's queue has room. While it is closing nothing is queued any more, and its Close is awaited.
     fn may_read(&self, shard: &mut Shard) -> bool {
-        let waiting = shard.shared.inbound.load(std::sync::atomic::Ordering::Relaxed);
-        let Some(client) = shard.client(self.id) else { return false };
-        let may = self.closing.is_some() || client.may_read(waiting);
+        let Shard { clients, shared, .. } = shard;
+        let waiting = shared.inbound.load(std::sync::atomic::Ordering::Relaxed);
+        let client = clients.get_mut(self.id.slot as usize).and_then(Option::as_deref_mut);
+        let Some(client) = client.filter(|client| client.uuid.id == self.id) else { return false };
+        let may = self.closing.is_some() || client.may_read(&shared.config, waiting);
         client.paused = !may;
         may
     }

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use crate::{
     CloseInfo, Event, EventKind, Lane, Offer, Pending, SocketId, Uuid,
     client::{About, Client},
-    limits::{INBOUND_BYTES, ORPHANS},
+    limits::ORPHANS,
     shard::Shard,
 };
 
@@ -115,6 +115,7 @@ impl Shard {
 
     /// Round-robin: one event of each socket that waits, until the lane is full or nothing waits.
     fn give_turns_to(&mut self, lane: usize) {
+        let enough = self.shared.config.inbound_limit / 2;
         while let Some(slot) = self.rounds[lane].pop_front() {
             let Some(client) = self.clients.get_mut(slot as usize).and_then(Option::as_deref_mut)
             else {
@@ -140,7 +141,7 @@ impl Shard {
             // A Close that was taken has removed its client.
             let Some(client) = self.client(id) else { continue };
             client.inbound_cost -= cost;
-            if client.paused && client.inbound_cost <= INBOUND_BYTES / 2 {
+            if client.paused && client.inbound_cost <= enough {
                 client.paused = false;
                 client.wake();
             }
@@ -159,11 +160,12 @@ impl Shard {
         let Some(client) = self.client(id).filter(|client| !client.ended) else { return };
         client.ended = true;
         client.waker = None;
-        let uuid = client.uuid;
+        let (uuid, address) = (client.uuid, client.about.take_place());
         client.stream = None;
         if let Some(out) = client.out.take() {
             self.shared.registry.unreserve(id, out.cost());
         }
+        self.shared.addresses.leave(address);
         self.shared.counters(self.index).closed.add(1);
         log::debug!("{uuid} closed: {} {}", info.code, info.reason);
         self.deliver(id, Pending::Close(Box::new(info)));

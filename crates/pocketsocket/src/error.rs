@@ -1,6 +1,11 @@
 //! Every error of the server, each with a stable code and a word on what to do.
 
-use std::{error, fmt, io, net::SocketAddr, path::PathBuf, time::Duration};
+use std::{
+    error, fmt, io,
+    net::{IpAddr, SocketAddr},
+    path::PathBuf,
+    time::Duration,
+};
 
 use crate::BrokerUrl;
 
@@ -64,6 +69,13 @@ pub enum Error {
         /// What the system said.
         source: io::Error,
     },
+    /// A client's address has as many connections as it may have; told once a minute at most.
+    AddressFull {
+        /// Whose.
+        address: IpAddr,
+        /// How many it may have.
+        limit: usize,
+    },
     /// The broker did not answer in time, or refused us, when the server started.
     BrokerUnreachable {
         /// Where it was looked for.
@@ -112,6 +124,7 @@ impl Error {
             Self::Template { .. } => "ERR_TEMPLATE",
             Self::Thread { .. } => "ERR_THREAD",
             Self::Accept { .. } => "ERR_ACCEPT",
+            Self::AddressFull { .. } => "ERR_ADDRESS_FULL",
             Self::BrokerUnreachable { .. } => "ERR_BROKER_UNREACHABLE",
             Self::BrokerLost { .. } => "ERR_BROKER_LOST",
             Self::BrokerGap { .. } => "ERR_BROKER_GAP",
@@ -174,6 +187,11 @@ impl fmt::Display for Error {
             Self::Accept { source } => {
                 write!(f, "connections cannot be accepted for now: {source}: the server retries")
             }
+            Self::AddressFull { address, limit } => write!(
+                f,
+                "{address} has {limit} connections and gets no more: if it is a proxy's, set option 'trustProxy', else raise \
+                 option 'maxConnectionsPerAddress'"
+            ),
             Self::BrokerUnreachable { url, reason } => write!(
                 f,
                 "broker {url} cannot be used: {reason}: start it, or correct option 'broker'"
@@ -209,6 +227,7 @@ impl error::Error for Error {
             | Self::BrokerUnreachable { .. }
             | Self::BrokerLost { .. }
             | Self::BrokerGap { .. }
+            | Self::AddressFull { .. }
             | Self::Panicked { .. } => None,
         }
     }

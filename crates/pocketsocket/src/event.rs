@@ -48,10 +48,12 @@ pub struct Request {
     pub url: String,
     /// Names in lower case, values as Latin-1, in the order sent.
     pub headers: Vec<(String, String)>,
-    /// The address of the client, without its port.
+    /// The address of the client, without its port: of its connection, or what a proxy that is trusted says.
     pub remote_address: Option<IpAddr>,
     /// The subprotocol that was agreed on, else empty.
     pub protocol: String,
+    /// What [`Verdict::Accept`](crate::Verdict::Accept) said of the socket, else empty.
+    pub data: String,
 }
 
 /// How a socket ended.

@@ -118,6 +118,15 @@ fn is_key(key: &[u8]) -> bool {
         && matches!(digits[21], b'A' | b'Q' | b'g' | b'w')
 }
 
+/// Whether the client offers a subprotocol: they are compared with case (RFC 6455 section 4.2.2).
+pub(crate) fn offers(headers: &HeaderMap, protocol: &str) -> bool {
+    let values = headers.get_all(SEC_WEBSOCKET_PROTOCOL).iter();
+    values
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .any(|offered| offered.trim() == protocol)
+}
+
 /// RFC 6455 section 4.1: a list of tokens, each once.
 fn first_protocol(headers: &HeaderMap) -> Result<Option<HeaderValue>, Refusal> {
     let bad = || {

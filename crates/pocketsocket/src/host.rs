@@ -4,7 +4,7 @@
 //! its order holds. A lane takes events until it is full; what it does not take waits in the socket's own bounded
 //! queue, until the host calls [`Server::room`](crate::Server::room).
 
-use crate::{Error, Event, Server};
+use crate::{Asked, Error, Event, Server};
 
 /// A consumer of events.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -70,6 +70,10 @@ pub trait Host: Send + Sync + 'static {
 
     /// An event was discarded, because no consumer is wanted.
     fn discarded(&self, _event: &Event<'_>) {}
+
+    /// A handshake waits for the application, because the settings ask for that. It is answered from any thread; one that is
+    /// dropped is refused with 503, which is what happens here.
+    fn authorize(&self, _asked: Asked) {}
 
     /// Something went wrong that no single socket can be told of.
     fn error(&self, _error: &Error) {}

@@ -34,6 +34,8 @@
 #![forbid(unsafe_code)]
 
 mod acceptor;
+mod addresses;
+mod authorize;
 #[cfg(feature = "benching")]
 #[doc(hidden)]
 pub mod benching;
@@ -64,6 +66,7 @@ mod outbox;
 mod outgoing;
 mod page;
 mod print;
+mod proxy;
 mod registry;
 mod sending;
 mod server;
@@ -74,6 +77,7 @@ mod sync;
 mod timers;
 mod topics;
 
+pub use authorize::{Asked, Reply, Verdict};
 pub use broker::{BrokerStats, BrokerUrl};
 pub use config::{Config, DropPolicy, Template};
 pub use error::Error;
@@ -84,5 +88,6 @@ pub use limits::raise_open_file_limit;
 pub use logging::init as init_logging;
 pub use outbox::{InvalidMessage, Outbox, SendStatus, check_message};
 pub use print::Printing;
+pub use proxy::{Network, TrustProxy};
 pub use server::Server;
 pub use stats::Stats;

@@ -8,15 +8,9 @@ pub(crate) const TURN_BYTES: usize = 64 * 1024;
 /// How many messages one socket may bring in one turn.
 pub(crate) const TURN_MESSAGES: usize = 64;
 
-/// How much may wait of one socket for the host, in bytes, before the socket is not read; one larger message may wait.
-pub(crate) const INBOUND_BYTES: usize = 64 * 1024;
-/// The same in messages, so that empty messages are bounded too.
-pub(crate) const INBOUND_MESSAGES: usize = 1024;
-/// How much may wait for the host in all, in bytes: above it a socket that has something waiting is not read.
-pub(crate) const INBOUND_TOTAL: usize = 64 << 20;
+/// Bytes of `inbound_limit` for which one message may wait of a socket: empty messages are bounded too.
+pub(crate) const INBOUND_MESSAGE: usize = 64;
 
-/// How much may wait to be sent in all, in bytes: above it a broadcast is refused as a whole.
-pub(crate) const OUTBOUND_TOTAL: usize = 256 << 20;
 /// Frames of a socket up to this size are put together into one write of up to [`TURN_BYTES`]; larger ones are written from
 /// where they are.
 pub(crate) const COPY_FRAMES: usize = 4 * 1024;
@@ -38,9 +32,10 @@ pub(crate) const MAX_PREFIX_BYTES: usize = 64;
 /// The close code and reason of a client that does not read (1013, try again later, of IANA's registry of close codes).
 pub(crate) const TOO_SLOW: (u16, &str) = (1013, "too slow");
 
-/// Request headers: how many, and how many bytes with the request line.
-pub(crate) const MAX_HEADERS: usize = 100;
-pub(crate) const MAX_HEADER_BYTES: usize = 16 * 1024;
+/// Requests that wait for the application to authorize them, in bytes; more are refused.
+pub(crate) const ASKED_BYTES: usize = 16 << 20;
+/// What it may say of a socket, in bytes.
+pub(crate) const MAX_DATA_BYTES: usize = 4096;
 
 /// Topics: how many a socket may subscribe to, and the longest name in bytes.
 pub(crate) const MAX_TOPICS: usize = 256;

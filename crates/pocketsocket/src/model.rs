@@ -21,6 +21,7 @@ use crate::{
 const SHARDS: usize = 2;
 const SOCKETS: usize = 6;
 const LIMIT: usize = 300;
+const TOTAL: usize = 1200;
 const TOPICS: [&str; 3] = ["a", "b", "c"];
 
 /// One step. Sockets are named by their number in the order of opening, and may have ended.
@@ -132,11 +133,11 @@ pub(crate) fn run(ops: &[Op]) {
         threads: SHARDS,
         max_connections: SOCKETS,
         backpressure_limit: LIMIT,
+        backpressure_total: TOTAL,
         ..Config::default()
     };
     let address = ([127, 0, 0, 1], 0).into();
-    let registry =
-        crate::registry::Registry::new(config.max_connections, config.backpressure_limit);
+    let registry = crate::registry::Registry::new(SOCKETS, LIMIT, TOTAL);
     let shared = Shared::new(config, address, Box::new(Nobody), Page::new(None), registry, None);
     let shards = (0..SHARDS as u8).map(|index| Shard::new(Arc::clone(&shared), index)).collect();
     let outbox = Outbox::new(Arc::clone(&shared));
@@ -166,10 +167,12 @@ impl Run {
             Op::Send { to, len } => {
                 let Some(to) = fit(to) else { return };
                 let (frame, cost) = message(len);
+                let fits = self.total() + cost <= TOTAL;
                 let socket = &mut self.sockets[to];
                 let expected = match socket.open {
                     false => SendStatus::Unknown,
-                    true => socket.reserve(cost),
+                    true if fits => socket.reserve(cost),
+                    true => SendStatus::Dropped,
                 };
                 let payload = payload(len);
                 let status = self.outbox.send(socket.uuid.id, MessageKind::Binary, &payload);
@@ -273,9 +276,24 @@ impl Run {
             None => self.outbox.send_all(MessageKind::Binary, &payload, origin),
             Some(topic) => self.outbox.publish(topic, MessageKind::Binary, &payload, origin),
         };
-        assert_eq!(status, Ok(SendStatus::Ok));
         let (frame, cost) = message(len);
+        if self.total() + cost > TOTAL {
+            assert_eq!(status, Ok(SendStatus::Dropped));
+            return;
+        }
+        assert_eq!(status, Ok(SendStatus::Ok));
         self.waiting.push(Command::Share { topic, except, frame, cost });
+    }
+
+    /// What waits to be sent in all: broadcasts count once until they are fanned out, and then for each socket.
+    fn total(&self) -> usize {
+        let queued = self.sockets.iter().filter(|socket| !socket.ended);
+        let waiting = self.waiting.iter().map(|command| match command {
+            Command::Send { to, cost, .. } if self.sockets[*to].ended => *cost,
+            Command::Share { cost, .. } => *cost,
+            _ => 0,
+        });
+        queued.map(|socket| socket.buffered).sum::<usize>() + waiting.sum::<usize>()
     }
 
     /// Both sides do what waits.
@@ -343,6 +361,7 @@ impl Run {
         let registry = &self.shared.registry;
         let open: Vec<_> = self.sockets.iter().filter(|socket| socket.open).collect();
         assert_eq!(registry.len(), open.len());
+        assert_eq!(registry.buffered_total(), self.total());
         let mut uuids: Vec<_> = open.iter().map(|socket| socket.uuid.to_bits()).collect();
         let mut told: Vec<_> = registry.uuids().iter().map(|uuid| uuid.to_bits()).collect();
         uuids.sort_unstable();

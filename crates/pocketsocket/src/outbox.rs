@@ -15,6 +15,7 @@ use crate::{
     frame::{MAX_SENT_HEADER, encode, write_header},
     limits::{ENTRY_BYTES, MAX_TOPIC_BYTES, TOO_SLOW},
     mailbox::{Batch, Budget, Command, Item, Receivers, SharedFrame},
+    registry::Reserved,
     server::Shared,
 };
 
@@ -163,7 +164,7 @@ impl Outbox {
         // Checked on our own copy: the caller's bytes may change meanwhile.
         let outcome = check_message(kind, payload, check)
             .map(|len| (len, self.shared.registry.reserve(id, cost)));
-        if let Ok((len, SendStatus::Ok)) = outcome {
+        if let Ok((len, Reserved::Ok)) = outcome {
             let unused = write_header(space, kind as u8, payload.len()) as u8;
             let len = len + MAX_SENT_HEADER as u32;
             batch.commands.push(Command::Send { id, unused, len });
@@ -171,16 +172,16 @@ impl Outbox {
         } else {
             batch.bytes.truncate(start);
         }
-        if let Ok((_, SendStatus::Dropped)) = outcome {
+        if let Ok((_, reserved @ (Reserved::Full | Reserved::Starved))) = outcome {
             self.shared.caller_counters().dropped.add(1);
-            self.dropped_for(id);
+            self.dropped_for(id, reserved);
         }
         self.unclocked += 1;
         if self.unclocked >= self.clock_every || self.bytes >= FLUSH_BYTES || self.oldest.is_none()
         {
             self.flush_if_due();
         }
-        outcome.map(|(_, status)| status)
+        outcome.map(|(_, reserved)| reserved.status())
     }
 
     /// Sends to every socket but `origin`, which may be one of another node; encoded once.
@@ -257,9 +258,9 @@ impl Outbox {
         let frame = bytes::Bytes::from(encode(kind as u8, data));
         let mut dropped = 0;
         for id in ids {
-            let status =
-                id.map_or(SendStatus::Unknown, |id| self.shared.registry.reserve(id, cost));
-            if let (SendStatus::Ok, Some(id)) = (status, id) {
+            let reserved =
+                id.map_or(Reserved::Unknown, |id| self.shared.registry.reserve(id, cost));
+            if let (Reserved::Ok, Some(id)) = (reserved, id) {
                 let shard = usize::from(self.shared.registry.shard_of(id.slot));
                 let give = Command::Give { id, frame: frame.clone(), payload };
                 match self.batches.get_mut(shard) {
@@ -268,11 +269,11 @@ impl Outbox {
                 }
                 self.bytes += ENTRY_BYTES;
             }
-            if let (SendStatus::Dropped, Some(id)) = (status, id) {
+            if let (Reserved::Full | Reserved::Starved, Some(id)) = (reserved, id) {
                 dropped += 1;
-                self.dropped_for(id);
+                self.dropped_for(id, reserved);
             }
-            told(status);
+            told(reserved.status());
         }
         self.bytes += data.len();
         if dropped > 0 {
@@ -369,12 +370,13 @@ impl Outbox {
         SendStatus::Ok
     }
 
-    /// A message was dropped for this socket: [`DropPolicy::Close`] ends it.
+    /// A message was dropped for this socket: [`DropPolicy::Close`] ends it, if it is the one that does not read.
     #[cold]
-    fn dropped_for(&mut self, id: SocketId) {
-        let closes = self.shared.config.drop_policy == DropPolicy::Close;
+    fn dropped_for(&mut self, id: SocketId, reserved: Reserved) {
+        let closes =
+            self.shared.config.drop_policy == DropPolicy::Close && reserved == Reserved::Full;
         if closes && self.close(id, TOO_SLOW.0, TOO_SLOW.1) == SendStatus::Ok {
-            self.shared.caller_counters().faults.add(1);
+            self.shared.caller_counters().too_slow(1);
         }
     }
 

@@ -14,7 +14,7 @@ use std::{
     time::Duration,
 };
 
-use crate::{Error, Event, EventKind, Host, Lane, Offer, Server};
+use crate::{Asked, Error, Event, EventKind, Host, Lane, Offer, Server};
 
 /// Lines that may wait.
 const LINES: usize = 1024;
@@ -104,6 +104,10 @@ impl<H: Host> Host for Printing<H> {
 
     fn unassign(&self, lane: Lane) {
         self.inner.unassign(lane);
+    }
+
+    fn authorize(&self, asked: Asked) {
+        self.inner.authorize(asked);
     }
 
     fn error(&self, error: &Error) {

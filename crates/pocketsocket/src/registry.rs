@@ -7,14 +7,14 @@ use std::{
     collections::BTreeSet,
     sync::{
         Arc, Mutex, OnceLock,
-        atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering},
     },
 };
 
 use crate::{
     SendStatus, SocketId, Uuid,
     id::GENERATION_MASK,
-    limits::{MAX_SLOTS, MAX_TOPICS, OUTBOUND_TOTAL},
+    limits::{MAX_SLOTS, MAX_TOPICS},
     sync::lock,
 };
 
@@ -47,11 +47,36 @@ pub(crate) struct Registry {
     node: u64,
     limit: usize,
     backpressure_limit: usize,
+    backpressure_total: usize,
     chunks: Box<[OnceLock<Box<[Slot]>>]>,
     free: Mutex<FreeSlots>,
     open: AtomicUsize,
     /// Bytes that wait to be sent, over all sockets and broadcasts in flight.
     outbound: AtomicUsize,
+    /// Shards, a bit each, whose sockets may have been refused for all of that: they are told when there is room again.
+    starved: AtomicU64,
+}
+
+/// What came of reserving room for a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Reserved {
+    Ok,
+    /// The socket is closed, or never was.
+    Unknown,
+    /// Too much waits for this socket.
+    Full,
+    /// Too much waits for all of them together: no fault of this one.
+    Starved,
+}
+
+impl Reserved {
+    pub(crate) fn status(self) -> SendStatus {
+        match self {
+            Self::Ok => SendStatus::Ok,
+            Self::Unknown => SendStatus::Unknown,
+            Self::Full | Self::Starved => SendStatus::Dropped,
+        }
+    }
 }
 
 #[derive(Debug, Default)]
@@ -61,16 +86,22 @@ struct FreeSlots {
 }
 
 impl Registry {
-    pub(crate) fn new(max_connections: usize, backpressure_limit: usize) -> Self {
+    pub(crate) fn new(
+        max_connections: usize,
+        backpressure_limit: usize,
+        backpressure_total: usize,
+    ) -> Self {
         let limit = max_connections.min(MAX_SLOTS);
         Self {
             node: u64::from(random()) << 16 | u64::from(random() >> 16),
             limit,
             backpressure_limit,
+            backpressure_total,
             chunks: (0..limit.div_ceil(CHUNK)).map(|_| OnceLock::new()).collect(),
             free: Mutex::default(),
             open: AtomicUsize::new(0),
             outbound: AtomicUsize::new(0),
+            starved: AtomicU64::new(0),
         }
     }
 
@@ -194,14 +225,14 @@ impl Registry {
     /// Counts `bytes` for a message to this socket, or says why it cannot be sent.
     ///
     /// An empty queue takes one message of any size: else a limit below a message's size would be a dead end.
-    pub(crate) fn reserve(&self, id: SocketId, bytes: usize) -> SendStatus {
-        self.reserve_in(|| self.open_slot(id), id, bytes)
+    pub(crate) fn reserve(&self, id: SocketId, bytes: usize) -> Reserved {
+        self.reserve_in(|| self.open_slot(id), id, bytes, self.backpressure_total)
     }
 
-    /// The same for the socket's own shard, which knows the order: a close that was asked for after the message was sent
-    /// does not stop it.
-    pub(crate) fn reserve_in_order(&self, id: SocketId, bytes: usize) -> SendStatus {
-        self.reserve_in(|| self.held(id), id, bytes)
+    /// The same for a broadcast, in the socket's own shard, which knows the order: a close that was asked for after the
+    /// message was sent does not stop it. For all sockets together it was reserved once, as its bytes are there once.
+    pub(crate) fn reserve_in_order(&self, id: SocketId, bytes: usize) -> Reserved {
+        self.reserve_in(|| self.held(id), id, bytes, usize::MAX)
     }
 
     fn reserve_in<'a>(
@@ -209,24 +240,33 @@ impl Registry {
         slot: impl Fn() -> Option<&'a Slot>,
         id: SocketId,
         bytes: usize,
-    ) -> SendStatus {
+        total: usize,
+    ) -> Reserved {
         loop {
-            let Some(slot) = slot() else { return SendStatus::Unknown };
+            let Some(slot) = slot() else { return Reserved::Unknown };
             let before = slot.buffered.fetch_add(bytes, Ordering::SeqCst);
             if slot.generation.load(Ordering::Acquire) != id.generation {
                 // The slot changed hands between the check and the count.
                 subtract(&slot.buffered, bytes);
-                return SendStatus::Unknown;
+                return Reserved::Unknown;
             }
             if before == 0 || before + bytes <= self.backpressure_limit {
-                self.outbound.fetch_add(bytes, Ordering::Relaxed);
-                return SendStatus::Ok;
+                let waiting = self.outbound.fetch_add(bytes, Ordering::Relaxed);
+                if waiting.saturating_add(bytes) <= total {
+                    return Reserved::Ok;
+                }
+                self.outbound.fetch_sub(bytes, Ordering::Relaxed);
+                slot.dropped.store(true, Ordering::SeqCst);
+                subtract(&slot.buffered, bytes);
+                // After the mark: a shard takes its bit before it looks at the marks.
+                self.starved.fetch_or(1 << slot.shard.load(Ordering::Relaxed), Ordering::SeqCst);
+                return Reserved::Starved;
             }
             // Marked before the count is taken back: whoever takes off what is left sees the mark. If nothing is left,
             // nobody would tell of the room any more: the message is tried again instead.
             slot.dropped.store(true, Ordering::SeqCst);
             if subtract(&slot.buffered, bytes) > 0 {
-                return SendStatus::Dropped;
+                return Reserved::Full;
             }
         }
     }
@@ -241,10 +281,27 @@ impl Registry {
         left <= self.backpressure_limit / 2 && slot.dropped.swap(false, Ordering::SeqCst)
     }
 
+    /// Whether sockets of a shard were refused for what waits in all, and half of that is free again: then each that
+    /// [`Registry::has_room_again`] is to be told.
+    pub(crate) fn may_send_again(&self, shard: u8) -> bool {
+        let bit = 1 << shard;
+        self.starved.load(Ordering::SeqCst) & bit != 0
+            && self.buffered_total() <= self.backpressure_total / 2
+            && self.starved.fetch_and(!bit, Ordering::SeqCst) & bit != 0
+    }
+
+    /// Whether a socket dropped messages and has room now; true once.
+    pub(crate) fn has_room_again(&self, id: SocketId) -> bool {
+        self.open_slot(id).is_some_and(|slot| {
+            slot.buffered.load(Ordering::SeqCst) <= self.backpressure_limit / 2
+                && slot.dropped.swap(false, Ordering::SeqCst)
+        })
+    }
+
     /// Counts `bytes` of a broadcast, once; false if the process has no room for it.
     pub(crate) fn reserve_shared(&self, bytes: usize) -> bool {
         let before = self.outbound.fetch_add(bytes, Ordering::Relaxed);
-        let fits = before + bytes <= OUTBOUND_TOTAL;
+        let fits = before.saturating_add(bytes) <= self.backpressure_total;
         if !fits {
             self.outbound.fetch_sub(bytes, Ordering::Relaxed);
         }
@@ -312,7 +369,7 @@ mod tests {
 
     #[test]
     fn a_slot_is_used_again_only_after_its_close_was_delivered() {
-        let registry = Registry::new(1, 100);
+        let registry = Registry::new(1, 100, 1 << 20);
         let first = registry.open(0).unwrap();
         assert!(registry.open(0).is_none(), "the only slot is taken");
         assert!(registry.close(first.id));
@@ -326,7 +383,7 @@ mod tests {
 
     #[test]
     fn a_guess_or_another_node_is_unknown() {
-        let registry = Registry::new(4, 100);
+        let registry = Registry::new(4, 100, 1 << 20);
         let uuid = registry.open(0).unwrap();
         assert_eq!(registry.resolve(Uuid { random: uuid.random ^ 1, ..uuid }), None);
         assert_eq!(registry.resolve(Uuid { node: uuid.node ^ 1, ..uuid }), None);
@@ -336,10 +393,10 @@ mod tests {
 
     #[test]
     fn an_empty_queue_takes_any_message_a_full_one_drops_and_then_tells_of_room() {
-        let registry = Registry::new(4, 100);
+        let registry = Registry::new(4, 100, 1 << 20);
         let id = registry.open(0).unwrap().id;
-        assert_eq!(registry.reserve(id, 1000), SendStatus::Ok);
-        assert_eq!(registry.reserve(id, 1), SendStatus::Dropped);
+        assert_eq!(registry.reserve(id, 1000), Reserved::Ok);
+        assert_eq!(registry.reserve(id, 1), Reserved::Full);
         assert_eq!(registry.buffered(id), 1000);
         assert!(!registry.unreserve(id, 900), "100 left is more than half of the limit");
         assert!(registry.unreserve(id, 60), "40 left: room again");
@@ -349,28 +406,51 @@ mod tests {
 
     #[test]
     fn a_message_that_does_not_fit_behind_a_small_one_is_dropped_at_once() {
-        let registry = Registry::new(4, 100);
+        let registry = Registry::new(4, 100, 1 << 20);
         let id = registry.open(0).unwrap().id;
-        assert_eq!(registry.reserve(id, 10), SendStatus::Ok);
-        assert_eq!(registry.reserve(id, 95), SendStatus::Dropped);
+        assert_eq!(registry.reserve(id, 10), Reserved::Ok);
+        assert_eq!(registry.reserve(id, 95), Reserved::Full);
         assert!(registry.unreserve(id, 10), "and told of when the small one has left");
-        assert_eq!(registry.reserve(id, 95), SendStatus::Ok);
+        assert_eq!(registry.reserve(id, 95), Reserved::Ok);
+    }
+
+    #[test]
+    fn when_too_much_waits_in_all_even_an_empty_queue_takes_nothing_and_is_told_of_room() {
+        let registry = Registry::new(4, 100, 150);
+        let (a, b) = (registry.open(0).unwrap().id, registry.open(1).unwrap().id);
+        assert_eq!(registry.reserve(a, 100), Reserved::Ok);
+        assert_eq!(registry.reserve(b, 60), Reserved::Starved);
+        assert_eq!(registry.buffered(b), 0);
+        assert_eq!(registry.reserve(b, 50), Reserved::Ok);
+        assert!(!registry.may_send_again(1), "all of it waits still");
+        assert!(!registry.unreserve(a, 100));
+        assert!(registry.may_send_again(1));
+        assert!(!registry.may_send_again(1), "told once");
+        assert!(!registry.may_send_again(0), "nothing of this shard was refused");
+        assert!(registry.has_room_again(b));
+        assert!(!registry.has_room_again(b), "told once");
+        assert_eq!(registry.reserve_in_order(a, 100), Reserved::Ok);
+        assert_eq!(
+            registry.reserve_in_order(b, 50),
+            Reserved::Ok,
+            "a broadcast's bytes count once"
+        );
     }
 
     #[test]
     fn a_closed_socket_takes_nothing_and_closes_once() {
-        let registry = Registry::new(4, 100);
+        let registry = Registry::new(4, 100, 1 << 20);
         let id = registry.open(0).unwrap().id;
         assert_eq!(registry.len(), 1);
         assert!(registry.close(id));
         assert!(!registry.close(id));
-        assert_eq!(registry.reserve(id, 1), SendStatus::Unknown);
+        assert_eq!(registry.reserve(id, 1), Reserved::Unknown);
         assert_eq!(registry.len(), 0);
     }
 
     #[test]
     fn a_socket_has_at_most_max_topics_and_loses_them_with_its_slot() {
-        let registry = Registry::new(1, 100);
+        let registry = Registry::new(1, 100, 1 << 20);
         let uuid = registry.open(0).unwrap();
         for n in 0..MAX_TOPICS {
             assert_eq!(registry.subscribe(uuid.id, &Arc::from(n.to_string())), Ok(true));

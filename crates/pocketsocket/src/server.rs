@@ -16,6 +16,7 @@ use tokio::sync::Notify;
 
 use crate::{
     BrokerStats, Config, Error, Host, Lane, Outbox, Pending, SocketId, Stats, Uuid,
+    addresses::Addresses,
     broker::{self, Broker},
     handshake::Guard,
     mailbox::{Control, Item, Mailbox},
@@ -51,6 +52,9 @@ pub(crate) struct Shared {
     pub(crate) load: Box<[AtomicUsize]>,
     /// Bytes in the queues of all sockets that wait for the host.
     pub(crate) inbound: AtomicUsize,
+    /// Bytes of requests that wait to be authorized.
+    pub(crate) asked: AtomicUsize,
+    pub(crate) addresses: Addresses,
     pub(crate) page: Page,
     pub(crate) guard: Guard,
     /// Tells the acceptor to stop.
@@ -111,6 +115,8 @@ impl Shared {
             counters: (0..=threads).map(|_| Counters::default()).collect(),
             load: (0..threads).map(|_| AtomicUsize::new(0)).collect(),
             inbound: AtomicUsize::new(0),
+            asked: AtomicUsize::new(0),
+            addresses: Addresses::new(config.max_connections_per_address),
             page,
             guard: Guard::new(address, &config.allowed_origins),
             stop: Notify::new(),
@@ -182,7 +188,11 @@ impl Server {
         let host: Box<dyn Host> =
             if config.print { Box::new(Printing::new(host)?) } else { Box::new(host) };
         let threads = config.threads;
-        let registry = Registry::new(config.max_connections, config.backpressure_limit);
+        let registry = Registry::new(
+            config.max_connections,
+            config.backpressure_limit,
+            config.backpressure_total,
+        );
         // Before anything else runs: without its broker this server would serve half of what it should.
         let starting = broker::start(&config, registry.node())?;
         let broker = starting.as_ref().map(|starting| Arc::clone(&starting.broker));

@@ -22,13 +22,14 @@ use tokio::{
 };
 
 use crate::{
-    CloseInfo, DropPolicy, Error, Lane, Outbox, SendStatus, SocketId, acceptor,
+    CloseInfo, DropPolicy, Error, Lane, Outbox, SocketId, acceptor,
     client::Client,
     frame::MAX_SENT_HEADER,
     http,
     limits::{COPY_FRAMES, ENTRY_BYTES, TOO_SLOW, TURN_BYTES},
     mailbox::{Batch, Command, Control, Item, Receivers, SharedFrame},
     outgoing::Pool,
+    registry::Reserved,
     sending::write_dirty,
     server::Shared,
     stream::Listener,
@@ -322,11 +323,11 @@ impl Shard {
                 return;
             }
             match registry.reserve_in_order(id, cost) {
-                SendStatus::Ok => {
+                Reserved::Ok => {
                     client.out.get_or_insert_with(|| pool.take()).push(&frame.bytes, cost);
                     Self::mark_dirty(client, dirty);
                 }
-                SendStatus::Dropped => {
+                Reserved::Full | Reserved::Starved => {
                     dropped += 1;
                     if config.drop_policy == DropPolicy::Close {
                         closed += usize::from(registry.close(id));
@@ -334,7 +335,7 @@ impl Shard {
                         client.close(TOO_SLOW.0, TOO_SLOW.1, deadline);
                     }
                 }
-                SendStatus::Unknown => {}
+                Reserved::Unknown => {}
             }
         };
         if let Receivers::All = to {
@@ -356,7 +357,7 @@ impl Shard {
         if dropped > 0 {
             let counters = self.shared.counters(self.index);
             counters.dropped.add(dropped);
-            counters.faults.add(closed);
+            counters.too_slow(closed);
         }
     }
 

@@ -28,6 +28,12 @@ macro_rules! counters {
         }
 
         impl Counters {
+            /// So many sockets are closed with 1013.
+            pub(crate) fn too_slow(&self, sockets: usize) {
+                self.faults.add(sockets);
+                self.slow_closed.add(sockets);
+            }
+
             /// Adds what this thread counted.
             pub(crate) fn add_to(&self, stats: &mut Stats) {
                 $(stats.$name += self.$name.0.load(Relaxed);)*
@@ -73,8 +79,10 @@ counters! {
     dropped,
     /// Events that no host was there for.
     discarded,
-    /// Sockets closed for a fault of their own: protocol, size, timeout.
+    /// Sockets closed for a fault of their own: protocol, size, timeout, too slow.
     faults,
+    /// Of these, sockets closed with 1013: they read nothing for too long, or too little for [`DropPolicy::Close`](crate::DropPolicy).
+    slow_closed,
 }
 
 /// One figure, written by one thread and read by any.

@@ -5,7 +5,7 @@
 
 use std::{
     fmt, io,
-    net::{SocketAddr, TcpListener, TcpStream},
+    net::{IpAddr, SocketAddr, TcpListener, TcpStream},
     pin::Pin,
     task::{Context, Poll},
 };
@@ -142,6 +142,17 @@ pub(crate) enum Client {
     /// A program on this machine: it has no address.
     #[cfg(unix)]
     Unix,
+}
+
+impl Client {
+    /// The address, without its port.
+    pub(crate) fn ip(self) -> Option<IpAddr> {
+        match self {
+            Self::Tcp(address) => Some(address.ip()),
+            #[cfg(unix)]
+            Self::Unix => None,
+        }
+    }
 }
 
 impl fmt::Display for Client {

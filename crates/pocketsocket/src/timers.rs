@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::{Config, limits::TOO_SLOW, shard::Shard};
+use crate::{Config, Pending, limits::TOO_SLOW, shard::Shard};
 
 /// How often the timers look: a quarter of the shortest timeout, within reason.
 pub(crate) fn tick(config: &Config) -> Duration {
@@ -40,7 +40,7 @@ impl Shard {
             } else if due(client.last_moved, config.idle_timeout) {
                 if client.closing.is_none() {
                     log::debug!("{} read nothing for {:?}", client.uuid, config.idle_timeout);
-                    self.shared.counters(self.index).faults.add(1);
+                    self.shared.counters(self.index).too_slow(1);
                 }
                 self.shared.registry.close(client.uuid.id);
                 client.close(TOO_SLOW.0, TOO_SLOW.1, now + config.close_timeout);
@@ -51,6 +51,24 @@ impl Shard {
             }
             if client.closing.as_ref().is_some_and(|(_, deadline)| now >= *deadline) {
                 client.wake();
+            }
+        }
+        self.tell_of_room();
+    }
+
+    /// After too much waited in all: sockets that lost a message for that, and have no bytes of their own on the way whose end
+    /// would be noticed.
+    fn tell_of_room(&mut self) {
+        if !self.shared.registry.may_send_again(self.index) {
+            return;
+        }
+        for slot in 0..self.clients.len() {
+            let Some(client) = self.clients[slot].as_deref().filter(|client| !client.ended) else {
+                continue;
+            };
+            let id = client.uuid.id;
+            if self.shared.registry.has_room_again(id) {
+                self.deliver(id, Pending::Drain);
             }
         }
     }

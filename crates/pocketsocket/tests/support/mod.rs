@@ -17,8 +17,8 @@ use std::{
 };
 
 use pocketsocket::{
-    CloseInfo, Config, Error, Event, EventKind, Host, Lane, MessageKind, Offer, Outbox, Pending,
-    Request, SendStatus, Server, SocketId, Uuid,
+    Asked, CloseInfo, Config, Error, Event, EventKind, Host, Lane, MessageKind, Offer, Outbox,
+    Pending, Request, SendStatus, Server, SocketId, Uuid,
 };
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
@@ -112,6 +112,7 @@ pub struct Record {
 /// A host that records, echoes if asked to, and stalls when its capacity is used up.
 pub struct Recorder {
     events: UnboundedSender<Record>,
+    asked: UnboundedSender<Asked>,
     /// Where the next socket goes.
     pub lane: Mutex<Lane>,
     /// Lanes that answer `Gone`.
@@ -178,6 +179,10 @@ impl Host for Handle {
         self.0.discarded.fetch_add(1, SeqCst);
     }
 
+    fn authorize(&self, asked: Asked) {
+        let _ = self.0.asked.send(asked);
+    }
+
     fn error(&self, error: &Error) {
         self.0.errors.lock().unwrap().push(error.to_string());
     }
@@ -195,6 +200,7 @@ pub struct Rig {
     pub server: Server,
     pub host: Arc<Recorder>,
     events: UnboundedReceiver<Record>,
+    asked: UnboundedReceiver<Asked>,
 }
 
 impl Rig {
@@ -215,8 +221,10 @@ impl Rig {
 
     fn new(config: Config, echo: bool, lane: Lane) -> Self {
         let (sender, events) = unbounded_channel();
+        let (ask, asked) = unbounded_channel();
         let host = Arc::new(Recorder {
             events: sender,
+            asked: ask,
             lane: Mutex::new(lane),
             gone: Mutex::default(),
             capacity: Mutex::default(),
@@ -229,7 +237,7 @@ impl Rig {
             errors: Mutex::default(),
         });
         let server = Server::start(config, Handle(Arc::clone(&host))).unwrap();
-        Self { server, host, events }
+        Self { server, host, events, asked }
     }
 
     /// The next event that the host took.
@@ -240,6 +248,11 @@ impl Rig {
     /// The next event, if there is one already.
     pub fn try_next(&mut self) -> Option<Record> {
         self.events.try_recv().ok()
+    }
+
+    /// The next handshake that waits for a verdict.
+    pub async fn next_asked(&mut self) -> Asked {
+        soon(self.asked.recv()).await.expect("the host is there as long as the test")
     }
 
     /// The next Close of any socket; other events are skipped.
