@@ -18,6 +18,7 @@
  */
 
 import cluster from 'node:cluster'
+import { attachAuthorizer, setAuthorize } from './lib/authorize.js'
 import { binding } from './lib/binding.js'
 import {
   checkClose,
@@ -90,11 +91,44 @@ export interface Request {
   readonly url: string
   /** By name in lower case; what was repeated is joined as in `node:http`. */
   readonly headers: Readonly<Record<string, string>>
-  /** The client's IP address, without its port. */
+  /** The client's IP address, without its port: the connection's, or what a proxy says that `trustProxy` trusts. */
   readonly remoteAddress: string
-  /** The subprotocol that was agreed on: the first one offered, else `''`. */
+  /** The subprotocol that was agreed on: the first one offered or the one that `authorize` chose, else `''`. */
   readonly protocol: string
+  /** What `authorize` said of the socket, else `''`. */
+  readonly data: string
 }
+
+/** A handshake that waits for {@link ServerOptions.authorize}. */
+export interface AuthorizeRequest {
+  /** Path and query, as sent. */
+  readonly url: string
+  /** By name in lower case; what was repeated is joined as in `node:http`. */
+  readonly headers: Readonly<Record<string, string>>
+  /** As {@link Request.remoteAddress}. */
+  readonly remoteAddress: string
+  /** The subprotocols that the client offers, in its order. */
+  readonly protocols: readonly string[]
+}
+
+/**
+ * What becomes of a handshake: `true` opens the socket, `false` refuses it with 403.
+ *
+ * An object with `status` (200 to 599) refuses it with that answer; `headers` (up to 16 KiB) and `body` (up to 64 KiB) may be left
+ * out. An object with `protocol` or `data` opens the socket: `protocol` is one of those offered, `''` is none, without it the first
+ * is agreed on; `data`, up to 4,096 bytes, comes with the socket's Connect as {@link Request.data}, also with a resumed one.
+ */
+export type Verdict =
+  | boolean
+  | {
+      readonly status: number
+      readonly headers?: Readonly<Record<string, string | readonly string[]>>
+      readonly body?: string | Uint8Array
+    }
+  | { readonly protocol?: string; readonly data?: string }
+
+/** Decides about a handshake. See {@link ServerOptions.authorize}. */
+export type Authorize = (request: AuthorizeRequest) => Verdict | PromiseLike<Verdict>
 
 /** A socket is open. */
 export interface ConnectEvent {
@@ -208,6 +242,52 @@ export interface ServerOptions {
   dropPolicy?: 'drop' | 'close'
   /** Sockets at once; more get 503. 1 to 4,194,303, default 90 % of the process's open-file limit. */
   maxConnections?: number
+  /**
+   * Connections of one client address, one of IPv6 with all that share its first 64 bits; more get 429. This machine's own and
+   * Unix sockets are not counted. Behind a proxy set `trustProxy`, or all clients are one. 1 to 4,194,303, default 256.
+   */
+  maxConnectionsPerAddress?: number
+  /**
+   * Which proxies are believed when `X-Forwarded-For` says where a request comes from: how many stand one behind the other before
+   * each connection, 0 to 16, or their addresses and ranges, such as `['10.0.0.0/8', '::1']`. The latter is safe also if clients
+   * can connect past them. Who connects to a Unix socket is taken for one of them. Default 0: a client's address is its
+   * connection's.
+   */
+  trustProxy?: number | string[]
+  /**
+   * Decides about each handshake that the server would take, before a socket is opened, on the thread that called `runServer`. If
+   * it throws, rejects or gives no {@link Verdict:type} the client gets 500 and the error is an uncaught exception or unhandled
+   * rejection (`ERR_INVALID_VERDICT` for the last). A promise may take `handshakeTimeout`; then, or if the thread stands still
+   * for so long or has ended, the client gets 503. Threads that join a server give one too, which is not used. Default: every
+   * handshake is taken.
+   *
+   * @example
+   * ```ts
+   * import { runServer } from 'pocketsocket'
+   * declare function userOf(cookie: string): Promise<string | undefined>
+   *
+   * runServer({
+   *   authorize: async ({ headers }) => {
+   *     const user = await userOf(headers.cookie ?? '')
+   *     return user === undefined ? { status: 401, body: 'log in first' } : { data: user }
+   *   },
+   * })
+   * ```
+   */
+  authorize?: Authorize
+  /** Headers of a request; more get 431. 1 to 10,000, default 100. */
+  maxHeaders?: number
+  /** Size of a request, bytes; a larger one gets 431. 8,192 to 2^20, default 16 KiB. */
+  maxHeaderBytes?: number
+  /**
+   * What may wait of one socket for its hook, bytes, with 16 a message; then the socket is not read, and TCP slows its sender
+   * down. One larger message may wait. 1 to 2^30, default 64 KiB.
+   */
+  inboundLimit?: number
+  /** What may wait for hooks in all, bytes; then sockets of which something waits are not read. 1 to 2^40, default 64 MiB. */
+  inboundTotal?: number
+  /** What may wait to be sent in all, bytes; more is dropped. A broadcast counts once until it is fanned out. 1 to 2^40, default 256 MiB. */
+  backpressureTotal?: number
   /** I/O threads. 1 to 64, default cores - 1, at least 1, at most 4. */
   threads?: number
   /** An HTML file for browsers, read once. Default `templates/index.html` if there is one, else a built-in page. */
@@ -278,8 +358,10 @@ export interface Stats {
   dropped: number
   /** Events for which no hook was there. */
   discarded: number
-  /** Sockets closed for a fault of their own: protocol, size, timeout. */
+  /** Sockets closed for a fault of their own: protocol, size, timeout, too slow. */
   faults: number
+  /** Of these, sockets closed with 1013: they read nothing for `idleTimeout`, or too little for `dropPolicy: 'close'`. */
+  slowClosed: number
   /** The connection to the broker; absent without one. */
   broker?: BrokerStats
 }
@@ -357,7 +439,7 @@ export function send(uuid: string, kind: number, data: Data): SendStatus {
  * Sends a message to every socket but the origin. It is encoded once, and fanned out on the server's threads.
  *
  * @returns `Ok` also without receivers. A receiver that is behind misses it, is counted in {@link Stats.dropped} and gets a
- * Drain event later. `Dropped` only if over 256 MiB wait to be sent in all.
+ * Drain event later. `Dropped` only if more than `backpressureTotal` waits to be sent in all.
  * @throws as {@link send}.
  * @example
  * ```ts
@@ -624,14 +706,19 @@ export function runServer(addressOrOptions?: string | ServerOptions, port?: numb
   if (cluster.isWorker && settings.unix === undefined && process.platform !== 'win32') settings.reusePort ??= true
   const fromEnvironment = process.env.POCKETSOCKET_BROKER
   if (settings.broker === undefined && fromEnvironment) settings.broker = fromEnvironment
+  const { authorize, ...others } = settings
   attach()
-  const started = binding.runServer(settings)
+  if (authorize !== undefined) attachAuthorizer()
+  const started = binding.runServer({ ...others, authorize: authorize !== undefined })
   if (started.code !== undefined) {
     const type = started.code === 'ERR_INVALID_OPTION' ? RangeError : Error
     throw failure(type, started.code, started.message ?? '')
   }
-  // A uuid of an earlier server must not reach a socket of this one.
-  if (started.started) current.uuid = ''
+  if (started.started) {
+    // A uuid of an earlier server must not reach a socket of this one.
+    current.uuid = ''
+    if (authorize !== undefined) setAuthorize(authorize)
+  }
   keep('server', true)
   return new Server(started.address, started.port, settings.unix)
 }

@@ -10,7 +10,7 @@ export function failure(type: ErrorClass, code: string, message: string): Error 
 }
 
 /** A value as an error message shows it: short, and on one line. */
-function shown(value: unknown): string {
+export function shown(value: unknown): string {
   if (typeof value === 'string') return `'${value.length > 40 ? `${value.slice(0, 40)}…` : value}'`
   if (typeof value === 'function') return 'a function'
   if (Array.isArray(value)) return 'an array'
@@ -32,6 +32,12 @@ const NUMBERS = {
   closeTimeout: [1, 600_000, 'milliseconds'],
   backpressureLimit: [1, 2 ** 30, 'bytes'],
   maxConnections: [1, 2 ** 22 - 1, 'sockets'],
+  maxConnectionsPerAddress: [1, 2 ** 22 - 1, 'connections'],
+  maxHeaders: [1, 10_000, 'headers'],
+  maxHeaderBytes: [8192, 2 ** 20, 'bytes'],
+  inboundLimit: [1, 2 ** 30, 'bytes'],
+  inboundTotal: [1, 2 ** 40, 'bytes'],
+  backpressureTotal: [1, 2 ** 40, 'bytes'],
   threads: [1, 64, 'threads'],
   brokerTimeout: [1, 600_000, 'milliseconds'],
 } as const satisfies Partial<Record<keyof ServerOptions, [number, number, string]>>
@@ -45,6 +51,8 @@ const KNOWN = new Set<string>([
   'template',
   'dropPolicy',
   'allowedOrigins',
+  'authorize',
+  'trustProxy',
   'broker',
   'brokerPrefix',
   ...FLAGS,
@@ -105,7 +113,19 @@ export function checkOptions(options: unknown): ServerOptions & { address: strin
   if (origins !== undefined && !(Array.isArray(origins) && origins.every((origin) => typeof origin === 'string'))) {
     throw badOption(TypeError, 'allowedOrigins', origins, "an array of origins such as 'https://example.com'")
   }
+  if (given.authorize !== undefined && typeof given.authorize !== 'function') {
+    throw badOption(TypeError, 'authorize', given.authorize, 'a function')
+  }
+  checkTrustProxy(given.trustProxy)
   return { ...given, address, port: port as number }
+}
+
+/** What an address is is decided by the server. */
+function checkTrustProxy(trust: unknown): void {
+  const allowed = "0 to 16 proxies, or an array of addresses and ranges such as '10.0.0.0/8'"
+  if (trust === undefined || (Array.isArray(trust) && trust.every((network) => typeof network === 'string'))) return
+  if (typeof trust !== 'number') throw badOption(TypeError, 'trustProxy', trust, allowed)
+  if (!(Number.isInteger(trust) && trust >= 0 && trust <= 16)) throw badOption(RangeError, 'trustProxy', trust, allowed)
 }
 
 /** Milliseconds that a caller waits: `shutdownServer`'s timeout. */

@@ -4,9 +4,11 @@
 // an event is in `meta`, four numbers each: slot, generation, kind and flag, length or close code.
 
 import { isMainThread } from 'node:worker_threads'
-import type { Hook, Request } from '../index.js'
+import type { Hook } from '../index.js'
 import { binding } from './binding.js'
 import { failure } from './checks.js'
+import { requestOf } from './request.js'
+import { surface } from './surface.js'
 
 const CONNECT = 0
 const TEXT = 1
@@ -168,10 +170,9 @@ function dispatch(count: number, ...texts: string[]): true | undefined {
         break
       }
       case CONNECT: {
-        const parts = (texts[at] as string).split('\n')
         uuid = binding.uuid(at)
         uuids[slot] = uuid
-        event = { kind: CONNECT, data: '', request: requestOf(parts), resumed: kindAndFlag >>> 8 === 1 }
+        event = { kind: CONNECT, data: '', request: requestOf(texts[at] as string), resumed: kindAndFlag >>> 8 === 1 }
         break
       }
       case CLOSE:
@@ -198,27 +199,6 @@ function dispatch(count: number, ...texts: string[]): true | undefined {
     }
   }
   return undefined
-}
-
-/** Lets an error become an uncaught exception, outside of the batch: the other events are delivered all the same. */
-function surface(error: unknown): void {
-  setImmediate(() => {
-    throw error
-  })
-}
-
-/** The addon gives a request as one text: uuid, url, address, protocol, then names and values of headers in turn. */
-function requestOf(parts: string[]): Request {
-  // Without a prototype: a header's name may be anything.
-  const headers: Record<string, string> = Object.create(null)
-  for (let at = 4; at + 1 < parts.length; at += 2) {
-    const name = parts[at] as string
-    const value = parts[at + 1] as string
-    const before = headers[name]
-    // As in node:http: cookies are joined by a semicolon, what else is repeated by a comma.
-    headers[name] = before === undefined ? value : `${before}${name === 'cookie' ? '; ' : ', '}${value}`
-  }
-  return { url: parts[1] as string, headers, remoteAddress: parts[2] as string, protocol: parts[3] as string }
 }
 
 function errorOf(text: string): Error {

@@ -8,9 +8,10 @@ use std::{
     time::Duration,
 };
 
-use pocketsocket::{Config, Error, Event, Host, Lane, Offer, Pending, Server, Uuid};
+use pocketsocket::{Asked, Config, Error, Event, Host, Lane, Offer, Pending, Server, Uuid};
 
 use crate::{
+    authorizer,
     inbox::INBOXES,
     slab::{Slab, kind},
 };
@@ -80,7 +81,9 @@ pub enum StartError {
 }
 
 /// Starts the server of the process, or joins the one that runs with equal settings. Tells whether it was started.
-pub fn start(config: Config) -> Result<(Server, bool), StartError> {
+///
+/// `prepare` runs before a server is started, and not if one is joined.
+pub fn start(config: Config, prepare: impl FnOnce()) -> Result<(Server, bool), StartError> {
     let mut slot = server_slot();
     if let Some(running) = &slot.server {
         if slot.stopping {
@@ -93,6 +96,7 @@ pub fn start(config: Config) -> Result<(Server, bool), StartError> {
         return Err(StartError::Running(running.clone()));
     }
     let relays = config.broadcast;
+    prepare();
     let server = Server::start(config, JsHost { relays }).map_err(StartError::Failed)?;
     *slot = Slot {
         server: Some(server.clone()),
@@ -143,6 +147,10 @@ impl Host for JsHost {
         }
     }
 
+    fn authorize(&self, asked: Asked) {
+        authorizer::ask(asked);
+    }
+
     fn error(&self, error: &Error) {
         for inbox in &INBOXES {
             inbox.error(error);
@@ -158,6 +166,7 @@ impl Host for JsHost {
                 UNFINISHED.fetch_sub(1, Ordering::SeqCst);
             }
         }
+        authorizer::close();
         // After that: the next server's events come behind the end of this one.
         server_slot().server = None;
         EPOCH.fetch_add(1, Ordering::AcqRel);

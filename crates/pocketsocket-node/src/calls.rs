@@ -2,13 +2,15 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use napi::{Env, JsValue, Unknown};
+use napi::{Either, Env, JsValue, Unknown};
 use napi_derive::napi;
 use pocketsocket::{
-    BrokerStats, Config, DropPolicy, Error, Outbox, SendStatus, SocketId, Template, Uuid,
+    BrokerStats, Config, DropPolicy, Error, Outbox, SendStatus, SocketId, Template, TrustProxy,
+    Uuid,
 };
 
 use crate::{
+    authorizer,
     bridge::{self, StartError},
     instance::{self, Instance},
 };
@@ -42,6 +44,22 @@ pub struct ServerSettings {
     pub drop_policy: Option<String>,
     /// Sockets.
     pub max_connections: Option<f64>,
+    /// Connections of one address.
+    pub max_connections_per_address: Option<f64>,
+    /// How many proxies stand before each connection, or the networks that they are in.
+    pub trust_proxy: Option<Either<f64, Vec<String>>>,
+    /// Handshakes wait for JavaScript.
+    pub authorize: Option<bool>,
+    /// Headers of a request.
+    pub max_headers: Option<f64>,
+    /// Bytes of a request.
+    pub max_header_bytes: Option<f64>,
+    /// Bytes.
+    pub inbound_limit: Option<f64>,
+    /// Bytes.
+    pub inbound_total: Option<f64>,
+    /// Bytes.
+    pub backpressure_total: Option<f64>,
     /// I/O threads.
     pub threads: Option<f64>,
     /// A file.
@@ -99,6 +117,24 @@ fn config(settings: ServerSettings) -> Result<Config, Error> {
             _ => default.drop_policy,
         },
         max_connections: count(settings.max_connections, default.max_connections),
+        max_connections_per_address: count(
+            settings.max_connections_per_address,
+            default.max_connections_per_address,
+        ),
+        trust_proxy: match settings.trust_proxy {
+            None => default.trust_proxy,
+            Some(Either::A(0.0)) => TrustProxy::None,
+            Some(Either::A(hops)) => TrustProxy::Hops(hops as usize),
+            Some(Either::B(networks)) => TrustProxy::Networks(
+                networks.iter().map(|network| network.parse()).collect::<Result<_, _>>()?,
+            ),
+        },
+        authorize: settings.authorize.unwrap_or(default.authorize),
+        max_headers: count(settings.max_headers, default.max_headers),
+        max_header_bytes: count(settings.max_header_bytes, default.max_header_bytes),
+        inbound_limit: count(settings.inbound_limit, default.inbound_limit),
+        inbound_total: count(settings.inbound_total, default.inbound_total),
+        backpressure_total: count(settings.backpressure_total, default.backpressure_total),
         threads: count(settings.threads, default.threads),
         template: settings.template.map_or_else(find_template, |path| Template::File(path.into())),
         broadcast: settings.broadcast.unwrap_or(default.broadcast),
@@ -150,8 +186,12 @@ pub fn keep_alive(env: Env, keep: bool) -> napi::Result<()> {
 
 /// Starts the server, or joins the one that runs.
 #[napi]
-pub fn run_server(settings: ServerSettings) -> Started {
-    match config(settings).map_err(StartError::Failed).and_then(bridge::start) {
+pub fn run_server(env: Env, settings: ServerSettings) -> Started {
+    let prepare = || authorizer::open(env.raw());
+    let started = config(settings)
+        .map_err(StartError::Failed)
+        .and_then(|config| bridge::start(config, prepare));
+    match started {
         Ok((server, started)) => {
             let address = server.local_addr();
             Started {
@@ -300,6 +340,7 @@ pub struct ServerStats {
     pub dropped: f64,
     pub discarded: f64,
     pub faults: f64,
+    pub slow_closed: f64,
     pub broker: Option<BrokerFigures>,
 }
 
@@ -353,6 +394,7 @@ pub fn stats() -> ServerStats {
         dropped: stats.dropped as f64,
         discarded: stats.discarded as f64,
         faults: stats.faults as f64,
+        slow_closed: stats.slow_closed as f64,
         broker: server.broker_stats().as_ref().map(broker_figures),
     }
 }

@@ -333,7 +333,7 @@ pub unsafe extern "C" fn uuid(env: napi_env, info: napi_callback_info) -> napi_v
     let draining = instance.draining.borrow();
     let at = draining.next + call.u32(0) as usize;
     let record = draining.slab.records.get(at).filter(|record| record.kind == kind::CONNECT);
-    let text = record.and_then(|record| draining.slab.bytes.get(record.start..record.start + UUID));
+    let text = record.and_then(|record| draining.slab.ascii::<UUID>(record));
     let mut value = ptr::null_mut();
     if let Some(text) = text {
         // SAFETY: the text is given with its length.

@@ -40,6 +40,8 @@ pub struct Instance {
     pub hooked: Cell<bool>,
     /// It keeps its thread alive.
     kept: Cell<bool>,
+    /// Its door-bell for handshakes, once it has one.
+    pub authorizer: Cell<Option<sys::napi_threadsafe_function>>,
 }
 
 /// The values that a thread gave for the delivery of events.
@@ -91,6 +93,7 @@ pub fn create(env: napi_env, exports: Object<'_>) -> napi::Result<()> {
         serving: RefCell::new(None),
         hooked: Cell::new(false),
         kept: Cell::new(false),
+        authorizer: Cell::new(None),
     }));
     let data = ptr::from_ref::<Instance>(instance).cast_mut().cast::<c_void>();
     INSTANCES.with_borrow_mut(|instances| instances.push(instance));

@@ -3,11 +3,13 @@
 //! The way of an event: a shard offers it to the [`bridge`], which appends it to the [`inbox`] of the socket's JavaScript
 //! thread and rings its door-bell if nobody has. On that thread [`drain`] takes all there is and calls JavaScript with
 //! up to sixteen events a call. What JavaScript sends goes through [`send`] into the thread's outbox, which is handed to
-//! the shards once a batch. Rarely used calls are in [`calls`], by napi's macros; the hot ones are raw Node-API.
+//! the shards once a batch. Handshakes that wait for an answer lie
+//! in the [`authorizer`]. Rarely used calls are in [`calls`], by napi's macros; the hot ones are raw Node-API.
 
 // napi's macros register nothing in a test build, where then nobody calls what they would export.
 #![cfg_attr(test, allow(dead_code))]
 
+mod authorizer;
 mod bridge;
 mod calls;
 mod cli;

@@ -92,6 +92,21 @@ impl Slab {
         self.push_text(record, Form::Latin1(bytes));
     }
 
+    /// The first characters of a text record, if they are ASCII.
+    pub fn ascii<const N: usize>(&self, record: &Record) -> Option<[u8; N]> {
+        let end = record.start + N;
+        match record.payload {
+            Payload::Bytes => self.bytes.get(record.start..end)?.try_into().ok(),
+            Payload::Wide => {
+                let mut text = [0; N];
+                for (byte, unit) in text.iter_mut().zip(self.wide.get(record.start..end)?) {
+                    *byte = u8::try_from(*unit).ok()?;
+                }
+                Some(text)
+            }
+        }
+    }
+
     /// The payload of a text record, as a String again.
     fn text(&self, record: &Record) -> String {
         match record.payload {
@@ -134,8 +149,8 @@ impl Slab {
     }
 }
 
-/// A request in one text, its parts separated by line ends, which no part can contain: url, address, protocol, then names
-/// and values in turn.
+/// A request in one text, its parts separated by line ends: uuid, url, address, protocol, how many parts the headers are, their
+/// names and values in turn, and last the application's data, the only part that may contain line ends itself.
 pub fn request_to_text(request: &Request, uuid: &str) -> String {
     let mut text = String::with_capacity(256);
     text.push_str(uuid);
@@ -147,24 +162,31 @@ pub fn request_to_text(request: &Request, uuid: &str) -> String {
     }
     text.push('\n');
     text.push_str(&request.protocol);
+    text.push('\n');
+    text.push_str(&(2 * request.headers.len()).to_string());
     for (name, value) in &request.headers {
         for part in [name, value] {
             text.push('\n');
             text.push_str(part);
         }
     }
+    text.push('\n');
+    text.push_str(&request.data);
     text
 }
 
 fn request_from_text(text: &str) -> Request {
-    let mut parts = text.split('\n').skip(1).map(str::to_owned);
-    let mut next = || parts.next().unwrap_or_default();
-    let (url, address, protocol) = (next(), next(), next());
-    let mut headers = Vec::new();
-    while let (Some(name), Some(value)) = (parts.next(), parts.next()) {
-        headers.push((name, value));
-    }
-    Request { url, headers, remote_address: address.parse().ok(), protocol }
+    let mut rest = text;
+    let mut next = || {
+        let (part, after) = rest.split_once('\n').unwrap_or((rest, ""));
+        rest = after;
+        part.to_owned()
+    };
+    let [_uuid, url, address, protocol, parts] = std::array::from_fn(|_| next());
+    let headers = parts.parse().unwrap_or(0) / 2;
+    let headers = (0..headers).map(|_| (next(), next())).collect();
+    let remote_address = address.parse().ok();
+    Request { url, headers, remote_address, protocol, data: rest.to_owned() }
 }
 
 #[cfg(test)]
@@ -178,7 +200,10 @@ mod tests {
             headers: vec![("host".into(), "x".into()), ("cookie".into(), String::new())],
             remote_address: "::1".parse().ok(),
             protocol: "chat".into(),
+            data: "a\n\nb".into(),
         };
         assert_eq!(request_from_text(&request_to_text(&request, "uuid")), request);
+        let none = Request::default();
+        assert_eq!(request_from_text(&request_to_text(&none, "uuid")), none);
     }
 }
