@@ -9,6 +9,7 @@ import test, { type ExecutionContext } from 'ava'
 import { Executable, folder, run } from './support/child-executable.js'
 import { ROOT } from './support/child-programs.js'
 import { Client } from './support/client.js'
+import { handshake } from './support/http.js'
 import { lacks } from './support/skip.js'
 
 const PAGES = [
@@ -42,11 +43,11 @@ async function freePort(): Promise<number> {
 }
 
 /** Connects as soon as something listens. */
-async function connect(t: ExecutionContext, url: string): Promise<Client> {
+async function connect(t: ExecutionContext, url: string, options = {}): Promise<Client> {
   const end = performance.now() + 15_000
   for (;;) {
     try {
-      const client = await Client.connect(url)
+      const client = await Client.connect(url, options)
       t.teardown(() => client.terminate())
       return client
     } catch (error) {
@@ -200,8 +201,17 @@ test('deployment: the client that reconnects gets through again', async (t) => {
   t.is(await client.line(), 'opened')
 })
 
-test('deployment: the echo that waits for Drain loses nothing of what a slow reader asked for', async (t) => {
+test('deployment: who has logged in is greeted by name, and who has not gets 401', async (t) => {
   const { port } = await start(t, 'docs/deployment.md 2')
+  const ada = await connect(t, `http://127.0.0.1:${port}/`, { headers: { cookie: 'a=b; session=s3cret' } })
+  t.is(await ada.text(), 'Hello ada')
+  const { status, body } = await handshake(`http://127.0.0.1:${port}/`, { cookie: 'session=guess' })
+  t.is(status, 401)
+  t.is(body, 'log in first')
+})
+
+test('deployment: the echo that waits for Drain loses nothing of what a slow reader asked for', async (t) => {
+  const { port } = await start(t, 'docs/deployment.md 3')
   const client = await connect(t, `http://127.0.0.1:${port}/`)
   const text = 'x'.repeat(512 * 1024)
   client.socket.pause()
