@@ -224,7 +224,8 @@ impl Connection {
         Poll::Pending
     }
 
-    /// Whether the socket's queue has room. While it is closing nothing is queued any more, and its Close is awaited.
+    /// Whether the socket's queue has room, and nobody has paused it. While it is closing nothing is queued any more, and its
+    /// Close is awaited.
     fn may_read(&self, shard: &mut Shard) -> bool {
         let waiting = shard.shared.inbound.load(std::sync::atomic::Ordering::Relaxed);
         let Some(client) = shard.client(self.id) else { return false };
