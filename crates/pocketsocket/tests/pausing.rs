@@ -41,7 +41,7 @@ async fn a_paused_socket_blocks_its_sender_and_after_its_resume_all_comes_in_ord
     const COUNT: u32 = 8_000;
     let mut rig = Rig::start(config());
     let mut outbox = rig.server.outbox();
-    let mut stream = raw::open_narrow(&rig.server).await;
+    let mut stream = raw::open(&rig.server).await;
     let id = rig.next().await.id;
     pause_raw(&mut outbox, id, &mut stream).await;
     let mut frames = Vec::new();
@@ -196,7 +196,7 @@ async fn a_paused_socket_that_is_closed_for_a_dropped_message_ends_clean() {
         }
         outbox.flush();
         assert_eq!(u16::from(receive_close(&mut client).await.unwrap().code), 1013);
-        let info = rig.next().await.seen.close();
+        let info = rig.next_close().await;
         assert_eq!((info.code, info.was_clean), (1013, true));
     }
 }
@@ -204,7 +204,8 @@ async fn a_paused_socket_that_is_closed_for_a_dropped_message_ends_clean() {
 #[tokio::test]
 async fn a_paused_socket_is_not_idle_and_its_timers_go_on_after_its_resume() {
     let (ping_interval, idle_timeout) = (Duration::from_millis(100), Duration::from_millis(300));
-    let mut rig = Rig::start(Config { ping_interval, idle_timeout, ..config() });
+    let close_timeout = Duration::from_millis(100);
+    let mut rig = Rig::start(Config { ping_interval, idle_timeout, close_timeout, ..config() });
     let mut outbox = rig.server.outbox();
     let mut silent = raw::open(&rig.server).await;
     let id = rig.next().await.id;
