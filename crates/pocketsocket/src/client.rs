@@ -64,7 +64,7 @@ pub(crate) struct Client {
     pub(crate) inbound_cost: usize,
     /// Whether it stands in its lane's round.
     pub(crate) in_round: bool,
-    /// The connection does not read: it waits for room in `inbound`, or is held.
+    /// The connection does not read: it waits for room in `inbound` or for a token, or is held.
     pub(crate) paused: bool,
     /// The application has paused it: it is not read until it is resumed, closed, or given another lane.
     pub(crate) held: bool,
