@@ -44,6 +44,7 @@ const KNOWN = new Set<string>([
   'unix',
   'template',
   'dropPolicy',
+  'rateLimit',
   'allowedOrigins',
   'broker',
   'brokerPrefix',
@@ -84,6 +85,7 @@ export function checkOptions(options: unknown): ServerOptions & { address: strin
     const value = given[name]
     if (value !== undefined && typeof value !== 'boolean') throw badOption(TypeError, name, value, 'true or false')
   }
+  if (given.rateLimit !== undefined) given.rateLimit = checkRateLimit(given.rateLimit)
   const policy = given.dropPolicy
   if (policy !== undefined && policy !== 'drop' && policy !== 'close') {
     const type = typeof policy === 'string' ? RangeError : TypeError
@@ -106,6 +108,27 @@ export function checkOptions(options: unknown): ServerOptions & { address: strin
     throw badOption(TypeError, 'allowedOrigins', origins, "an array of origins such as 'https://example.com'")
   }
   return { ...given, address, port: port as number }
+}
+
+/** Checks the option `rateLimit`; gives it with its default. */
+function checkRateLimit(limit: unknown): NonNullable<ServerOptions['rateLimit']> {
+  if (typeof limit !== 'object' || limit === null || Array.isArray(limit)) {
+    throw badOption(TypeError, 'rateLimit', limit, 'an object with messagesPerSecond, and maybe burst')
+  }
+  for (const [name, value] of Object.entries(limit)) {
+    if (name === 'messagesPerSecond' || name === 'burst' || value === undefined) continue
+    const message = `option 'rateLimit.${name}' is unknown: known are messagesPerSecond, burst`
+    throw failure(TypeError, 'ERR_INVALID_OPTION', message)
+  }
+  const { messagesPerSecond, burst = messagesPerSecond } = limit as { messagesPerSecond: number; burst?: number }
+  for (const [name, value] of Object.entries({ messagesPerSecond, burst })) {
+    const allowed = 'a whole number, 1 to 1000000 (messages)'
+    if (typeof value !== 'number') throw badOption(TypeError, `rateLimit.${name}`, value, allowed)
+    if (!(Number.isInteger(value) && value >= 1 && value <= 1_000_000)) {
+      throw badOption(RangeError, `rateLimit.${name}`, value, allowed)
+    }
+  }
+  return { messagesPerSecond, burst }
 }
 
 /** Milliseconds that a caller waits: `shutdownServer`'s timeout. */
