@@ -122,17 +122,17 @@ test.serial('a rateLimit of which a part is wrong, missing or unknown is refused
 })
 
 test.serial('the burst of a rateLimit is one second of messages, unless given', (t) => {
-  const { port } = start({ rateLimit: { messagesPerSecond: 7, burst: undefined } })
+  const { port } = start({ rateLimit: { messagesPerSecond: 7, burst: undefined } } as ServerOptions)
   t.notThrows(() => runServer({ port, rateLimit: { messagesPerSecond: 7, burst: 7 } }), 'joins the same server')
   for (const rateLimit of [{ messagesPerSecond: 7, burst: 8 }, { messagesPerSecond: 8, burst: 7 }, undefined]) {
-    t.throws(() => runServer({ port, rateLimit }), { code: 'ERR_SERVER_RUNNING' })
+    t.throws(() => runServer({ port, rateLimit } as ServerOptions), { code: 'ERR_SERVER_RUNNING' })
   }
 })
 
 test.serial('above its rateLimit a socket is read more slowly, and nothing is lost', async (t) => {
   const rateLimit = { messagesPerSecond: 20, burst: 5 }
   const times: number[] = []
-  const events = new Events((_, type) => {
+  const events = new Events((...[, type]) => {
     if (type === EventType.Text) times.push(performance.now())
   })
   hook(events.hook)

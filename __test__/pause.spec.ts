@@ -60,7 +60,7 @@ test.serial('a paused socket is not read and its sender is held up; resumed, all
   )
 })
 
-test.serial('a hook that pauses while it works has one batch of messages waiting, and gets all in order', async (t) => {
+test.serial('a hook that pauses a socket while it works on a message gets all of them in order', async (t) => {
   const stored: string[] = []
   let working = Promise.resolve()
   hook((uuid, type, event) => {
