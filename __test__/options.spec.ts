@@ -122,7 +122,7 @@ test.serial('a rateLimit of which a part is wrong, missing or unknown is refused
 })
 
 test.serial('the burst of a rateLimit is one second of messages, unless given', (t) => {
-  const { port } = start({ rateLimit: { messagesPerSecond: 7, burst: undefined } } as ServerOptions)
+  const { port } = start({ rateLimit: { messagesPerSecond: 7, burst: undefined } } as unknown as ServerOptions)
   t.notThrows(() => runServer({ port, rateLimit: { messagesPerSecond: 7, burst: 7 } }), 'joins the same server')
   for (const rateLimit of [{ messagesPerSecond: 7, burst: 8 }, { messagesPerSecond: 8, burst: 7 }, undefined]) {
     t.throws(() => runServer({ port, rateLimit } as ServerOptions), { code: 'ERR_SERVER_RUNNING' })
