@@ -371,8 +371,7 @@ export declare function closeRemoveClient(uuid: string, code?: number, reason?: 
  * @example
  * ```ts
  * pause(uuid)
- * await store(event.data)
- * resume(uuid)
+ * setTimeout(() => resume(uuid), 100)
  * ```
  */
 export declare function pause(uuid: string): 0 | 1;

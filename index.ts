@@ -445,8 +445,7 @@ export function closeRemoveClient(uuid: string, code = 1000, reason = ''): 0 | 1
  * @example
  * ```ts
  * pause(uuid)
- * await store(event.data)
- * resume(uuid)
+ * setTimeout(() => resume(uuid), 100)
  * ```
  */
 export function pause(uuid: string): 0 | 1 {
