@@ -189,6 +189,11 @@ export interface ServerOptions {
     /** How many frames a client's message may come in; one of more closes its socket with 1009. 1 to 2^24, default 16,384. */
     maxFragments?: number;
     /**
+     * How many messages a socket may bring in. Above it the socket is not read until it may again: nothing is lost and nobody is
+     * closed, TCP slows its client down. Default: none.
+     */
+    rateLimit?: RateLimit;
+    /**
      * A socket from which nothing came for so many seconds is closed with 1001; one to which nothing could be written for as
      * long, although something waits, with 1013. 0 (never) to 86,400, default 75.
      */
@@ -277,6 +282,19 @@ export interface ServerOptions {
     brokerPrefix?: string;
     /** How long the broker may take to answer, milliseconds: `runServer` throws then, a running server connects anew. 1 to 600,000, default 3,000. */
     brokerTimeout?: number;
+}
+/**
+ * How many messages a socket may bring in: option `rateLimit` of {@link runServer}. Text and binary messages count, in however many
+ * frames they come; pings, pongs and Closes do not, but wait behind the messages before them.
+ */
+export interface RateLimit {
+    /** In the long run, messages a second. 1 to 1,000,000. */
+    messagesPerSecond: number;
+    /**
+     * At once after a silence, messages. The server waits in steps of 1 ms: a burst of less than some milliseconds' worth lowers
+     * the rate. 1 to 1,000,000, default `messagesPerSecond`.
+     */
+    burst?: number;
 }
 /** Options of {@link hook}. */
 export interface HookOptions {
@@ -417,6 +435,35 @@ export declare function sendMany(uuids: readonly string[], kind: number, data: D
  * ```
  */
 export declare function closeRemoveClient(uuid: string, code?: number, reason?: string): 0 | 1;
+/**
+ * Stops reading a socket, for a hook that is behind with it: TCP then slows its client down. Messages that were on their way to
+ * the hook already still come: up to 64 KiB or 1,024 of them, and what is left of the batch at hand. What comes later waits, and is
+ * lost only if the socket is closed. The socket can be sent to.
+ *
+ * A paused socket is not idle and gets no pings, so a client that vanishes is noticed by a send that fails, at {@link resume}, or
+ * at a close. The pause ends with {@link resume}, when the socket is closed, at the shutdown, and when it changes its hook's thread:
+ * the next one gets its Connect and knows nothing of it. Paused twice is paused once.
+ *
+ * @returns 0, or 1 for a socket that is closed, never was, or is another server's: pausing does not go through a broker.
+ * @throws TypeError `ERR_INVALID_UUID`.
+ * @example
+ * ```ts
+ * pause(uuid)
+ * setTimeout(() => resume(uuid), 100)
+ * ```
+ */
+export declare function pause(uuid: string): 0 | 1;
+/**
+ * Reads a socket again that {@link pause} has stopped, whichever thread did; does nothing to another.
+ *
+ * @returns 0, or 1 for a socket that is closed, never was, or is another server's.
+ * @throws TypeError `ERR_INVALID_UUID`.
+ * @example
+ * ```ts
+ * if (resume(uuid) === SendStatus.Unknown) console.log('gone')
+ * ```
+ */
+export declare function resume(uuid: string): 0 | 1;
 /**
  * Adds a socket to a topic. A socket leaves its topics when it ends.
  *
@@ -608,6 +655,8 @@ declare const pocketsocket: {
     sendAll: typeof sendAll;
     sendMany: typeof sendMany;
     closeRemoveClient: typeof closeRemoveClient;
+    pause: typeof pause;
+    resume: typeof resume;
     subscribe: typeof subscribe;
     unsubscribe: typeof unsubscribe;
     publish: typeof publish;

@@ -223,6 +223,11 @@ export interface ServerOptions {
   /** How many frames a client's message may come in; one of more closes its socket with 1009. 1 to 2^24, default 16,384. */
   maxFragments?: number
   /**
+   * How many messages a socket may bring in. Above it the socket is not read until it may again: nothing is lost and nobody is
+   * closed, TCP slows its client down. Default: none.
+   */
+  rateLimit?: RateLimit
+  /**
    * A socket from which nothing came for so many seconds is closed with 1001; one to which nothing could be written for as
    * long, although something waits, with 1013. 0 (never) to 86,400, default 75.
    */
@@ -311,6 +316,20 @@ export interface ServerOptions {
   brokerPrefix?: string
   /** How long the broker may take to answer, milliseconds: `runServer` throws then, a running server connects anew. 1 to 600,000, default 3,000. */
   brokerTimeout?: number
+}
+
+/**
+ * How many messages a socket may bring in: option `rateLimit` of {@link runServer}. Text and binary messages count, in however many
+ * frames they come; pings, pongs and Closes do not, but wait behind the messages before them.
+ */
+export interface RateLimit {
+  /** In the long run, messages a second. 1 to 1,000,000. */
+  messagesPerSecond: number
+  /**
+   * At once after a silence, messages. The server waits in steps of 1 ms: a burst of less than some milliseconds' worth lowers
+   * the rate. 1 to 1,000,000, default `messagesPerSecond`.
+   */
+  burst?: number
 }
 
 /** Options of {@link hook}. */
@@ -492,6 +511,43 @@ export function closeRemoveClient(uuid: string, code = 1000, reason = ''): 0 | 1
   checkUuid(uuid)
   checkClose(code, reason)
   return binding.close(uuid, code, reason) as 0 | 1
+}
+
+/**
+ * Stops reading a socket, for a hook that is behind with it: TCP then slows its client down. Messages that were on their way to
+ * the hook already still come: up to 64 KiB or 1,024 of them, and what is left of the batch at hand. What comes later waits, and is
+ * lost only if the socket is closed. The socket can be sent to.
+ *
+ * A paused socket is not idle and gets no pings, so a client that vanishes is noticed by a send that fails, at {@link resume}, or
+ * at a close. The pause ends with {@link resume}, when the socket is closed, at the shutdown, and when it changes its hook's thread:
+ * the next one gets its Connect and knows nothing of it. Paused twice is paused once.
+ *
+ * @returns 0, or 1 for a socket that is closed, never was, or is another server's: pausing does not go through a broker.
+ * @throws TypeError `ERR_INVALID_UUID`.
+ * @example
+ * ```ts
+ * pause(uuid)
+ * setTimeout(() => resume(uuid), 100)
+ * ```
+ */
+export function pause(uuid: string): 0 | 1 {
+  checkUuid(uuid)
+  return binding.pause(uuid) as 0 | 1
+}
+
+/**
+ * Reads a socket again that {@link pause} has stopped, whichever thread did; does nothing to another.
+ *
+ * @returns 0, or 1 for a socket that is closed, never was, or is another server's.
+ * @throws TypeError `ERR_INVALID_UUID`.
+ * @example
+ * ```ts
+ * if (resume(uuid) === SendStatus.Unknown) console.log('gone')
+ * ```
+ */
+export function resume(uuid: string): 0 | 1 {
+  checkUuid(uuid)
+  return binding.resume(uuid) as 0 | 1
 }
 
 /**
@@ -790,6 +846,8 @@ const pocketsocket = {
   sendAll,
   sendMany,
   closeRemoveClient,
+  pause,
+  resume,
   subscribe,
   unsubscribe,
   publish,

@@ -7,7 +7,9 @@ import {
   has,
   hook,
   MessageKind,
+  pause,
   publish,
+  resume,
   runServer,
   SendStatus,
   send,
@@ -105,7 +107,7 @@ test.serial('a uuid that is no string is refused', async (t) => {
   await withSockets(t, () => {
     for (const uuid of [undefined, null, 5, {}, ['x']]) {
       refuses(t, () => any(send)(uuid, 1, 'x'), TypeError, 'ERR_INVALID_UUID')
-      for (const call of [closeRemoveClient, has, bufferedAmount, topics]) {
+      for (const call of [closeRemoveClient, pause, resume, has, bufferedAmount, topics]) {
         refuses(t, () => any(call)(uuid), TypeError, 'ERR_INVALID_UUID')
       }
       for (const call of [subscribe, unsubscribe]) {

@@ -94,6 +94,7 @@ for (const kind of KINDS) {
     while (!came) await a.call('publish', 'news', 1, 'news')
     t.is(await first, 'news')
     t.is(b1.left, 0)
+    t.is(await a.call('pause', b2Uuid), 1, 'only its own server pauses it')
     t.is(await a.call('closeRemoveClient', b2Uuid, 4001, 'bye'), 0)
     t.deepEqual(await b2.closed, { code: 4001, reason: 'bye' })
     t.like(await b.told('close'), { close: b2Uuid, code: 4001 })

@@ -4,9 +4,10 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import test from 'ava'
-import { EventType, MessageKind, runServer, type ServerOptions, send, stats } from 'pocketsocket'
+import { EventType, hook, MessageKind, runServer, type ServerOptions, send, stats } from 'pocketsocket'
 import { fixture } from './support/child.js'
 import { Client } from './support/client.js'
+import { Events } from './support/events.js'
 import { cleanUp, client, known, start, startNoted } from './support/server.js'
 
 cleanUp(test)
@@ -60,6 +61,7 @@ const REFUSED: Record<string, Refused[]> = {
       ] satisfies Refused[],
     ]),
   ),
+  rateLimit: [5, null, '1', true, [1]].map((value) => [value, 'TypeError', 'an object with messagesPerSecond']),
   template: [5, null, {}].map((value) => [value, 'TypeError', "a file's path"]),
   dropPolicy: [
     ['none', 'RangeError', "'drop' or 'close'"],
@@ -87,6 +89,14 @@ const REFUSED: Record<string, Refused[]> = {
   ],
 }
 
+/** The same for the two parts of `rateLimit`. */
+const REFUSED_RATES: Refused[] = [
+  ...['1', null, true].map((value): Refused => [value, 'TypeError', '1 to 1000000 (messages)']),
+  ...[0, -1, 1.5, Number.NaN, 1_000_001, 2 ** 32 + 1].map(
+    (value): Refused => [value, 'RangeError', '1 to 1000000 (messages)'],
+  ),
+]
+
 /** As an error shows it. */
 function shown(value: unknown): string {
   if (Array.isArray(value)) return ''
@@ -108,6 +118,56 @@ for (const [name, cases] of Object.entries(REFUSED)) {
     t.is(stats().threads, 0, 'nothing was started')
   })
 }
+
+test.serial('a rateLimit of which a part is wrong, missing or unknown is refused, with its name', (t) => {
+  const refused = (rateLimit: object, name: string, part: string, ...words: string[]) => {
+    const error = t.throws(() => runServer({ port: 0, rateLimit } as ServerOptions), {
+      name,
+      code: 'ERR_INVALID_OPTION',
+    })
+    for (const word of [`'rateLimit.${part}'`, ...words]) {
+      t.true(error?.message.includes(word), `'${word}' in '${error?.message}'`)
+    }
+  }
+  for (const [value, type, allowed] of REFUSED_RATES) {
+    refused({ messagesPerSecond: value }, type, 'messagesPerSecond', shown(value), allowed)
+    refused({ messagesPerSecond: 1, burst: value }, type, 'burst', shown(value), allowed)
+  }
+  refused({}, 'TypeError', 'messagesPerSecond', 'undefined')
+  refused({ burst: 5 }, 'TypeError', 'messagesPerSecond', 'undefined')
+  refused({ messagesPerSecond: 1, bursts: 5 }, 'TypeError', 'bursts', 'unknown', 'messagesPerSecond, burst')
+  t.is(stats().threads, 0, 'nothing was started')
+})
+
+test.serial('the burst of a rateLimit is one second of messages, unless given', (t) => {
+  const { port } = start({ rateLimit: { messagesPerSecond: 7, burst: undefined } } as unknown as ServerOptions)
+  t.notThrows(() => runServer({ port, rateLimit: { messagesPerSecond: 7, burst: 7 } }), 'joins the same server')
+  for (const rateLimit of [{ messagesPerSecond: 7, burst: 8 }, { messagesPerSecond: 8, burst: 7 }, undefined]) {
+    t.throws(() => runServer({ port, rateLimit } as ServerOptions), { code: 'ERR_SERVER_RUNNING' })
+  }
+})
+
+test.serial('above its rateLimit a socket is read more slowly, and nothing is lost', async (t) => {
+  const rateLimit = { messagesPerSecond: 20, burst: 5 }
+  const times: number[] = []
+  const events = new Events((...[, type]) => {
+    if (type === EventType.Text) times.push(performance.now())
+  })
+  hook(events.hook)
+  const one = await client(start({ rateLimit }))
+  const begin = performance.now()
+  const texts = Array.from({ length: 15 }, (_, n) => String(n))
+  for (const text of texts) one.send(text)
+  const told = await events.some(EventType.Text, texts.length)
+  t.deepEqual(
+    told.map(({ data }) => data),
+    texts,
+  )
+  for (const [n, time] of times.entries()) {
+    const allowed = rateLimit.burst + ((time - begin) / 1000) * rateLimit.messagesPerSecond + 1
+    t.true(n + 1 <= allowed, `message ${n} after ${time - begin} ms`)
+  }
+})
 
 test.serial('an unknown option is refused, with the known ones', (t) => {
   const wrong = { port: 0, maxPayLoad: 5 } as ServerOptions

@@ -50,6 +50,7 @@ const KNOWN = new Set<string>([
   'unix',
   'template',
   'dropPolicy',
+  'rateLimit',
   'allowedOrigins',
   'authorize',
   'trustProxy',
@@ -92,6 +93,7 @@ export function checkOptions(options: unknown): ServerOptions & { address: strin
     const value = given[name]
     if (value !== undefined && typeof value !== 'boolean') throw badOption(TypeError, name, value, 'true or false')
   }
+  if (given.rateLimit !== undefined) given.rateLimit = checkRateLimit(given.rateLimit)
   const policy = given.dropPolicy
   if (policy !== undefined && policy !== 'drop' && policy !== 'close') {
     const type = typeof policy === 'string' ? RangeError : TypeError
@@ -126,6 +128,27 @@ function checkTrustProxy(trust: unknown): void {
   if (trust === undefined || (Array.isArray(trust) && trust.every((network) => typeof network === 'string'))) return
   if (typeof trust !== 'number') throw badOption(TypeError, 'trustProxy', trust, allowed)
   if (!(Number.isInteger(trust) && trust >= 0 && trust <= 16)) throw badOption(RangeError, 'trustProxy', trust, allowed)
+}
+
+/** Checks the option `rateLimit`; gives it with its default. */
+function checkRateLimit(limit: unknown): NonNullable<ServerOptions['rateLimit']> {
+  if (typeof limit !== 'object' || limit === null || Array.isArray(limit)) {
+    throw badOption(TypeError, 'rateLimit', limit, 'an object with messagesPerSecond, and maybe burst')
+  }
+  for (const [name, value] of Object.entries(limit)) {
+    if (name === 'messagesPerSecond' || name === 'burst' || value === undefined) continue
+    const message = `option 'rateLimit.${name}' is unknown: known are messagesPerSecond, burst`
+    throw failure(TypeError, 'ERR_INVALID_OPTION', message)
+  }
+  const { messagesPerSecond, burst = messagesPerSecond } = limit as { messagesPerSecond: number; burst?: number }
+  for (const [name, value] of Object.entries({ messagesPerSecond, burst })) {
+    const allowed = 'a whole number, 1 to 1000000 (messages)'
+    if (typeof value !== 'number') throw badOption(TypeError, `rateLimit.${name}`, value, allowed)
+    if (!(Number.isInteger(value) && value >= 1 && value <= 1_000_000)) {
+      throw badOption(RangeError, `rateLimit.${name}`, value, allowed)
+    }
+  }
+  return { messagesPerSecond, burst }
 }
 
 /** Milliseconds that a caller waits: `shutdownServer`'s timeout. */

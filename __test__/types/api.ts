@@ -7,7 +7,10 @@ import pocketsocket, {
   type Data,
   has,
   MessageKind,
+  pause,
   publish,
+  type RateLimit,
+  resume,
   runBlockingServer,
   runServer,
   SendStatus,
@@ -26,7 +29,8 @@ import pocketsocket, {
 
 const uuid: string = clients()[0] ?? ''
 const data: Data[] = ['text', Buffer.from('b'), new Uint8Array(1), new DataView(new ArrayBuffer(1)), new ArrayBuffer(1)]
-const options: ServerOptions = { maxPayload: 1024, broadcast: true, allowedOrigins: ['https://example.com'] }
+const rateLimit: RateLimit = { messagesPerSecond: 100 }
+const options: ServerOptions = { maxPayload: 1024, broadcast: true, allowedOrigins: ['https://example.com'], rateLimit }
 
 for (const each of data) {
   const status: SendStatus = send(uuid, MessageKind.Binary, each)
@@ -43,10 +47,11 @@ const statuses: SendStatus[] = [
   unsubscribe(uuid, 'news'),
 ]
 const closed: 0 | 1 = closeRemoveClient(uuid, 4000, 'bye')
+const held: (0 | 1)[] = [pause(uuid), resume(uuid), pocketsocket.pause(uuid), pocketsocket.resume(uuid)]
 const open: boolean = has(uuid)
 const named: string[] = topics(uuid)
 const figures: Stats = stats()
-console.log(statuses, closed, open, named, figures.connections)
+console.log(statuses, closed, held, open, named, figures.connections)
 
 const server: Server = runServer('127.0.0.1', 0, options)
 runServer()

@@ -42,6 +42,8 @@ runServer('127.0.0.1', '8090')
 runServer({ maxPaylod: 1024 })
 // @ts-expect-error: an option of another type
 runServer({ broadcast: 'yes' })
+// @ts-expect-error: a limit says how many messages a second
+runServer({ rateLimit: { burst: 5 } })
 // @ts-expect-error: event types cannot be changed
 pocketsocket.EventType.Text = 2
 // @ts-expect-error: a call has its name in camelCase

@@ -5,8 +5,8 @@ use std::{path::PathBuf, time::Duration};
 use napi::{Either, Env, JsValue, Unknown};
 use napi_derive::napi;
 use pocketsocket::{
-    BrokerStats, Config, DropPolicy, Error, Outbox, SendStatus, SocketId, Template, TrustProxy,
-    Uuid,
+    BrokerStats, Config, DropPolicy, Error, Outbox, RateLimit, SendStatus, SocketId, Template,
+    TrustProxy, Uuid,
 };
 
 use crate::{
@@ -14,6 +14,15 @@ use crate::{
     bridge::{self, StartError},
     instance::{self, Instance},
 };
+
+/// How many messages a socket may bring in.
+#[napi(object)]
+pub struct RateSettings {
+    /// In the long run.
+    pub messages_per_second: f64,
+    /// At once; as many as a second's.
+    pub burst: Option<f64>,
+}
 
 /// Settings of `runServer`; what is not given has the server's default.
 #[napi(object)]
@@ -30,6 +39,8 @@ pub struct ServerSettings {
     pub max_payload: Option<f64>,
     /// Frames.
     pub max_fragments: Option<f64>,
+    /// Messages.
+    pub rate_limit: Option<RateSettings>,
     /// Seconds.
     pub idle_timeout: Option<f64>,
     /// Seconds.
@@ -107,6 +118,10 @@ fn config(settings: ServerSettings) -> Result<Config, Error> {
         unix: settings.unix.map(PathBuf::from),
         max_payload: count(settings.max_payload, default.max_payload),
         max_fragments: count(settings.max_fragments, default.max_fragments),
+        rate_limit: settings.rate_limit.map(|limit| RateLimit {
+            messages_per_second: limit.messages_per_second as u32,
+            burst: limit.burst.unwrap_or(limit.messages_per_second) as u32,
+        }),
         idle_timeout: time(settings.idle_timeout, 1000.0, default.idle_timeout),
         ping_interval: time(settings.ping_interval, 1000.0, default.ping_interval),
         handshake_timeout: time(settings.handshake_timeout, 1.0, default.handshake_timeout),
@@ -275,6 +290,18 @@ pub fn close(env: Env, uuid: String, code: u32, reason: String) -> napi::Result<
     let code = code as u16;
     let ours = |outbox: &mut Outbox, id| outbox.close(id, code, &reason);
     command(&env, &uuid, ours, |outbox, uuid| outbox.close_remote(uuid, code, &reason))
+}
+
+/// Stops reading a socket of this server: 0, or 1 for one that is closed, never was, or is another server's.
+#[napi]
+pub fn pause(env: Env, uuid: String) -> napi::Result<u32> {
+    command(&env, &uuid, Outbox::pause, |_, _| SendStatus::Unknown)
+}
+
+/// Reads a paused socket again; the status is as of [`pause`].
+#[napi]
+pub fn resume(env: Env, uuid: String) -> napi::Result<u32> {
+    command(&env, &uuid, Outbox::resume, |_, _| SendStatus::Unknown)
 }
 
 /// Adds a socket to a topic.

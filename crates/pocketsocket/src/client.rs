@@ -73,8 +73,10 @@ pub(crate) struct Client {
     pub(crate) inbound_cost: usize,
     /// Whether it stands in its lane's round.
     pub(crate) in_round: bool,
-    /// The connection waits for room in `inbound`.
+    /// The connection does not read: it waits for room in `inbound` or for a token, or is held.
     pub(crate) paused: bool,
+    /// The application has paused it: it is not read until it is resumed, closed, or given another lane.
+    pub(crate) held: bool,
     /// A host was told of the Connect.
     pub(crate) introduced: bool,
     /// The connection is gone; Close is the last of `inbound`.
@@ -106,6 +108,7 @@ impl Client {
             inbound_cost: 0,
             in_round: false,
             paused: false,
+            held: false,
             introduced: false,
             ended: false,
             ping_due: false,
@@ -122,12 +125,34 @@ impl Client {
         }
     }
 
-    /// Whether the queue takes more from the wire, with `waiting` bytes in the queues of all.
+    /// Whether more is taken from the wire, with `waiting` bytes in the queues of all.
     pub(crate) fn may_read(&self, config: &Config, waiting: usize) -> bool {
-        self.inbound.is_empty()
-            || (self.inbound_cost < config.inbound_limit
-                && self.inbound.len() * INBOUND_MESSAGE < config.inbound_limit
-                && waiting < config.inbound_total)
+        !self.held
+            && (self.inbound.is_empty()
+                || (self.inbound_cost < config.inbound_limit
+                    && self.inbound.len() * INBOUND_MESSAGE < config.inbound_limit
+                    && waiting < config.inbound_total))
+    }
+
+    /// Pauses the socket, or lets it be read again. One that closes is read in any case: its client's Close is awaited.
+    pub(crate) fn hold(&mut self, held: bool) {
+        if self.ended || self.closing.is_some() {
+            return;
+        }
+        if held {
+            self.held = true;
+            // Its task may not run again until it is resumed, and the timers look at this.
+            self.paused = true;
+        } else {
+            self.resume();
+        }
+    }
+
+    /// Ends a pause, if there is one: the task looks by itself whether it may read.
+    pub(crate) fn resume(&mut self) {
+        if std::mem::take(&mut self.held) {
+            self.wake();
+        }
     }
 
     /// The Connect that a new lane gets of a socket that another had before.
@@ -140,6 +165,7 @@ impl Client {
         if self.closing.is_none() {
             let info = CloseInfo { code, reason: reason.to_owned(), was_clean: false };
             self.closing = Some((info, deadline));
+            self.held = false;
             self.wake();
         }
     }

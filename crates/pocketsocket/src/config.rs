@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use crate::{BrokerUrl, Error, TrustProxy, limits, proxy::MAX_HOPS, stream};
+use crate::{BrokerUrl, Error, RateLimit, TrustProxy, limits, proxy::MAX_HOPS, stream};
 
 /// Where the page that browsers get comes from.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -54,6 +54,10 @@ pub struct Config {
     pub max_payload: usize,
     /// How many frames a client's message may come in; one of more closes its socket with 1009. Default 16,384.
     pub max_fragments: usize,
+    /// How many messages a socket may bring in. Above it the socket is not read until it has a token again: nothing is lost,
+    /// TCP slows its client down, and its pings wait behind its messages. Pings, pongs and Closes take no token. Default:
+    /// none.
+    pub rate_limit: Option<RateLimit>,
     /// A socket from which nothing came for this long is closed with 1001, one to which nothing could be written for this
     /// long although something waits with 1013. Whole seconds; zero is never. Default 75 s.
     pub idle_timeout: Duration,
@@ -117,6 +121,7 @@ impl Default for Config {
             unix: None,
             max_payload: 1 << 20,
             max_fragments: 16_384,
+            rate_limit: None,
             idle_timeout: Duration::from_secs(75),
             ping_interval: Duration::from_secs(30),
             handshake_timeout: Duration::from_millis(10_000),
@@ -153,6 +158,7 @@ fn default_threads() -> usize {
 const MAX_THREADS: usize = 64;
 const MAX_PAYLOAD: usize = 1 << 30;
 const MAX_FRAGMENTS: usize = 1 << 24;
+const MAX_RATE: u32 = 1_000_000;
 const MAX_BACKPRESSURE: usize = 1 << 30;
 /// 1 TiB: more than any machine of today has for this.
 const MAX_TOTAL: usize = 1 << 40;
@@ -178,6 +184,12 @@ impl Config {
         };
         count("maxPayload", self.max_payload, MAX_PAYLOAD, "bytes")?;
         count("maxFragments", self.max_fragments, MAX_FRAGMENTS, "frames")?;
+        if let Some(RateLimit { messages_per_second, burst }) = self.rate_limit {
+            let rate =
+                |name, value: u32| in_range(name, value.into(), 1, MAX_RATE.into(), "messages");
+            rate("rateLimit.messagesPerSecond", messages_per_second)?;
+            rate("rateLimit.burst", burst)?;
+        }
         count("backpressureLimit", self.backpressure_limit, MAX_BACKPRESSURE, "bytes")?;
         count("maxConnections", self.max_connections, limits::MAX_SLOTS, "sockets")?;
         count(
@@ -310,6 +322,24 @@ mod tests {
             error.to_string(),
             "option 'maxPayload' is 0: allowed is 1 to 1073741824 (bytes)"
         );
+    }
+
+    #[test]
+    fn a_rate_limit_out_of_range_is_named_with_its_part() {
+        let validated = |messages_per_second, burst| {
+            let rate_limit = Some(RateLimit { messages_per_second, burst });
+            Config { rate_limit, ..Config::default() }.validate().map_err(|error| error.to_string())
+        };
+        for good in [1, 1_000_000] {
+            assert_eq!(validated(good, good), Ok(()));
+        }
+        for bad in [0, 1_000_001, u32::MAX] {
+            let allowed = format!("is {bad}: allowed is 1 to 1000000 (messages)");
+            let rate = validated(bad, 1).unwrap_err();
+            assert_eq!(rate, format!("option 'rateLimit.messagesPerSecond' {allowed}"));
+            let burst = validated(1, bad).unwrap_err();
+            assert_eq!(burst, format!("option 'rateLimit.burst' {allowed}"));
+        }
     }
 
     #[test]

@@ -24,6 +24,7 @@ use crate::{
     limits::{ENTRY_BYTES, TURN_BYTES, TURN_MESSAGES},
     linger::linger,
     mailbox::Receivers,
+    rate::Bucket,
     registry::Reserved,
     shard::{Shard, ShardRef},
     stream::Stream,
@@ -61,8 +62,15 @@ pub(crate) fn open(shard: ShardRef, stream: Stream, early: &[u8], uuid: Uuid, re
 async fn run(shard: ShardRef, early: Vec<u8>, id: SocketId) {
     // However this task ends, its Close is told: by a panic or the end of the runtime too.
     let guard = EndGuard { shard, id };
-    let mut connection =
-        Connection { id, decoder: Decoder::default(), carried: early, consumed: 0, closing: None };
+    let limit = guard.shard.borrow().shared.config.rate_limit;
+    let mut connection = Connection {
+        id,
+        decoder: Decoder::default(),
+        carried: early,
+        consumed: 0,
+        closing: None,
+        bucket: limit.map(|limit| Box::new(Bucket::new(limit, Instant::now()))),
+    };
     let outcome = poll_fn(|cx| connection.poll(cx, &guard.shard)).await;
     let (stream, address) = {
         let mut shard = guard.shard.borrow_mut();
@@ -123,6 +131,8 @@ pub(crate) struct Connection {
     consumed: usize,
     /// Our Close was queued.
     pub(crate) closing: Option<CloseInfo>,
+    /// Of a server with a limit of messages a second.
+    bucket: Option<Box<Bucket>>,
 }
 
 impl Connection {
@@ -156,13 +166,13 @@ impl Connection {
 
     /// Reads and decodes for one turn.
     fn read(&mut self, cx: &mut Context<'_>, shard: &mut Shard) -> Poll<Outcome> {
-        if !self.may_read(shard) {
+        if !self.may_read(cx, shard) {
             return Poll::Pending;
         }
         if !self.carried.is_empty() {
             let mut carried = std::mem::take(&mut self.carried);
             let start = std::mem::take(&mut self.consumed);
-            let outcome = self.decode(shard, &mut carried[start..]);
+            let outcome = self.decode(cx, shard, &mut carried[start..]);
             return match outcome {
                 Ok(taken) if start + taken < carried.len() => {
                     self.carried = carried;
@@ -205,7 +215,7 @@ impl Connection {
             if let Some(client) = shard.client(self.id) {
                 client.last_read = Instant::now();
             }
-            let taken = match self.decode(shard, filled) {
+            let taken = match self.decode(cx, shard, filled) {
                 Ok(taken) => taken,
                 Err(outcome) => return Poll::Ready(outcome),
             };
@@ -213,7 +223,7 @@ impl Connection {
                 self.carried = filled[taken..].to_vec();
                 return self.wait_for_turn(cx, shard);
             }
-            if !self.may_read(shard) {
+            if !self.may_read(cx, shard) {
                 return Poll::Pending;
             }
             if len == buffer.len() {
@@ -227,25 +237,35 @@ impl Connection {
 
     /// More is at hand: it comes back after the others, or once the queue has room.
     fn wait_for_turn(&mut self, cx: &mut Context<'_>, shard: &mut Shard) -> Poll<Outcome> {
-        if self.may_read(shard) {
+        if self.may_read(cx, shard) {
             cx.waker().wake_by_ref();
         }
         Poll::Pending
     }
 
-    /// Whether the socket's queue has room. While it is closing nothing is queued any more, and its Close is awaited.
-    fn may_read(&self, shard: &mut Shard) -> bool {
+    /// Whether the socket's queue has room, nobody has paused it, and it has a token. While it is closing nothing is queued any
+    /// more, and its Close is awaited.
+    ///
+    /// If not, the task is woken when that may have changed.
+    fn may_read(&mut self, cx: &mut Context<'_>, shard: &mut Shard) -> bool {
         let Shard { clients, shared, .. } = shard;
         let waiting = shared.inbound.load(std::sync::atomic::Ordering::Relaxed);
         let client = clients.get_mut(self.id.slot as usize).and_then(Option::as_deref_mut);
         let Some(client) = client.filter(|client| client.uuid.id == self.id) else { return false };
-        let may = self.closing.is_some() || client.may_read(&shared.config, waiting);
+        let may = self.closing.is_some()
+            || (client.may_read(&shared.config, waiting)
+                && self.bucket.as_mut().is_none_or(|bucket| bucket.poll_token(cx).is_ready()));
         client.paused = !may;
         may
     }
 
     /// Decodes what was read, up to the end of the turn. Gives how much of it.
-    fn decode(&mut self, shard: &mut Shard, bytes: &mut [u8]) -> Result<usize, Outcome> {
+    fn decode(
+        &mut self,
+        cx: &mut Context<'_>,
+        shard: &mut Shard,
+        bytes: &mut [u8],
+    ) -> Result<usize, Outcome> {
         let config = &shard.shared.config;
         let limits = MessageLimits { payload: config.max_payload, fragments: config.max_fragments };
         let mut decoder = std::mem::take(&mut self.decoder);
@@ -261,12 +281,15 @@ impl Connection {
                     messages += 1;
                     if let Received::Text(_) | Received::Binary(_) = received {
                         count += 1;
+                        if let Some(bucket) = &mut self.bucket {
+                            bucket.take();
+                        }
                     }
                     match self.receive(shard, &received) {
                         Ok(len) => payloads += len,
                         Err(outcome) => break Err(outcome),
                     }
-                    if messages >= TURN_MESSAGES || !self.may_read(shard) {
+                    if messages >= TURN_MESSAGES || !self.may_read(cx, shard) {
                         break Ok(at);
                     }
                 }

@@ -141,7 +141,8 @@ impl Shard {
             // A Close that was taken has removed its client.
             let Some(client) = self.client(id) else { continue };
             client.inbound_cost -= cost;
-            if client.paused && client.inbound_cost <= enough {
+            // A held one stays paused, however empty its queue is.
+            if client.paused && !client.held && client.inbound_cost <= enough {
                 client.paused = false;
                 client.wake();
             }
@@ -264,6 +265,8 @@ impl Shard {
             };
             client.lane = self.shared.host.assign();
             client.in_round = false;
+            // Who paused it may be gone, and the next host knows nothing of it.
+            client.resume();
             if !matches!(client.inbound.front(), Some(Pending::Connect { .. })) {
                 let introduction = client.introduction();
                 client.inbound_cost += introduction.cost();
@@ -280,5 +283,125 @@ impl Shard {
             }
         }
         self.give_turns(u64::MAX);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        sync::{
+            Arc,
+            atomic::{AtomicBool, AtomicUsize},
+        },
+        task::{Wake, Waker},
+        time::{Duration, Instant},
+    };
+
+    use super::*;
+    use crate::{Config, Host, page::Page, registry::Registry, server::Shared};
+
+    const LANE: Lane = Lane::host(0);
+    const OTHER: Lane = Lane::host(1);
+
+    /// Takes all or nothing.
+    struct Door(Arc<AtomicBool>);
+
+    impl Host for Door {
+        fn assign(&self) -> Lane {
+            OTHER
+        }
+
+        fn offer(&self, _lane: Lane, _event: &Event<'_>) -> Offer {
+            if self.0.load(Ordering::Relaxed) { Offer::Taken } else { Offer::Full }
+        }
+    }
+
+    #[derive(Default)]
+    struct Wakes(AtomicUsize);
+
+    impl Wake for Wakes {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    impl Wakes {
+        fn take(&self) -> usize {
+            self.0.swap(0, Ordering::Relaxed)
+        }
+    }
+
+    struct Rig {
+        shard: Shard,
+        id: SocketId,
+        open: Arc<AtomicBool>,
+        wakes: Arc<Wakes>,
+    }
+
+    impl Rig {
+        fn new() -> Self {
+            let open = Arc::new(AtomicBool::new(false));
+            let (host, config) = (Box::new(Door(Arc::clone(&open))), Config::default());
+            let registry = Registry::new(1, 1000, 1 << 20);
+            let uuid = registry.open(0).unwrap();
+            let address = ([127, 0, 0, 1], 0).into();
+            let shared = Shared::new(config, address, host, Page::new(None), registry, None);
+            let mut shard = Shard::new(shared, 0);
+            let wakes = Arc::<Wakes>::default();
+            let mut client = Client::new(uuid, LANE, About::default(), None);
+            client.waker = Some(Waker::from(Arc::clone(&wakes)));
+            shard.insert(client);
+            Self { shard, id: uuid.id, open, wakes }
+        }
+
+        fn client(&mut self) -> &mut Client {
+            self.shard.client(self.id).unwrap()
+        }
+
+        fn may_read(&mut self) -> bool {
+            let shared = Arc::clone(&self.shard.shared);
+            self.client().may_read(&shared.config, 0)
+        }
+    }
+
+    #[test]
+    fn a_held_socket_stays_paused_when_its_queue_runs_empty_and_is_woken_at_its_resume() {
+        let mut rig = Rig::new();
+        rig.shard.deliver_message(rig.id, EventKind::Binary(&[0; 64 * 1024]));
+        rig.client().hold(true);
+        rig.client().hold(true);
+        rig.open.store(true, Ordering::Relaxed);
+        rig.shard.give_turns(u64::MAX);
+        let client = rig.client();
+        assert!(client.inbound.is_empty() && client.paused);
+        assert!(!rig.may_read());
+        assert_eq!(rig.wakes.take(), 0);
+        rig.client().hold(false);
+        assert!(rig.may_read());
+        assert_eq!(rig.wakes.take(), 1);
+        rig.client().hold(false);
+        assert_eq!(rig.wakes.take(), 0, "it was not held");
+    }
+
+    #[test]
+    fn a_held_socket_whose_lane_ends_is_woken_and_held_no_more_and_no_other_is() {
+        let mut rig = Rig::new();
+        rig.client().hold(true);
+        rig.shard.rehome(OTHER, Vec::new());
+        assert!(!rig.may_read(), "of another lane");
+        rig.shard.rehome(LANE, Vec::new());
+        assert!(rig.may_read() && !rig.client().held);
+        assert!(rig.wakes.take() > 0);
+    }
+
+    #[test]
+    fn a_held_socket_that_is_closed_is_woken_and_cannot_be_held_again() {
+        let mut rig = Rig::new();
+        rig.client().hold(true);
+        let deadline = Instant::now() + Duration::from_secs(1);
+        rig.client().close(1000, "", deadline);
+        assert_eq!(rig.wakes.take(), 1);
+        rig.client().hold(true);
+        assert!(!rig.client().held);
     }
 }

@@ -1,7 +1,7 @@
 //! What `fuzz/` runs: parts that are private, held to their oracles. A panic is a finding.
 
 use crate::{
-    Config, Uuid,
+    Config, RateLimit, Uuid,
     decoder::oracle::{Seen, ours, theirs},
     frame::unmask,
     handshake::Origin,
@@ -68,6 +68,9 @@ pub fn options(data: &[u8]) {
         backpressure_limit: number(1),
         max_connections: number(2),
         threads: number(3),
+        rate_limit: numbers
+            .get(4)
+            .map(|_| RateLimit { messages_per_second: number(4) as u32, burst: number(5) as u32 }),
         allowed_origins: text.split(' ').map(str::to_owned).collect(),
         ..Config::default()
     };

@@ -60,6 +60,11 @@ pub(crate) enum Command {
         code: u16,
         reason: Box<str>,
     },
+    /// The application pauses a socket, or resumes it.
+    Hold {
+        id: SocketId,
+        held: bool,
+    },
 }
 
 #[derive(Debug, Clone)]

@@ -52,6 +52,10 @@ pub(crate) enum Op {
     Close {
         id: u8,
     },
+    Hold {
+        id: u8,
+        held: bool,
+    },
     /// The shards do what is in their mailboxes.
     Run,
     /// The system takes all that is queued for a socket.
@@ -67,7 +71,7 @@ pub(crate) enum Op {
 impl Op {
     /// Any four bytes are a step.
     pub(crate) fn of([op, id, topic, len]: [u8; 4]) -> Self {
-        match op % 12 {
+        match op % 13 {
             0 => Self::Open,
             1 | 2 => Self::Send { to: id, len },
             3 => Self::SendAll { except: id, len },
@@ -77,7 +81,8 @@ impl Op {
             8 => Self::Close { id },
             9 => Self::Run,
             10 => Self::Take { id },
-            _ => Self::End { id },
+            11 => Self::End { id },
+            _ => Self::Hold { id, held: topic % 2 == 0 },
         }
     }
 }
@@ -104,6 +109,8 @@ struct Socket {
     closing: bool,
     /// Its connection is gone.
     ended: bool,
+    /// Its shard does not read it.
+    held: bool,
     topics: BTreeSet<&'static str>,
     /// The topics that its shard has it in.
     heard: BTreeSet<&'static str>,
@@ -117,6 +124,7 @@ enum Command {
     Share { topic: Option<&'static str>, except: Option<usize>, frame: Vec<u8>, cost: usize },
     Subscribe { id: usize, topic: &'static str, subscribe: bool },
     Close { id: usize },
+    Hold { id: usize, held: bool },
 }
 
 struct Run {
@@ -220,6 +228,20 @@ impl Run {
                     self.waiting.push(Command::Close { id });
                 }
             }
+            Op::Hold { id, held } => {
+                let Some(id) = fit(id) else { return };
+                let socket = &self.sockets[id];
+                let expected = if socket.open { SendStatus::Ok } else { SendStatus::Unknown };
+                let uuid = socket.uuid;
+                let status = match held {
+                    true => self.outbox.pause(uuid.id),
+                    false => self.outbox.resume(uuid.id),
+                };
+                assert_eq!(status, expected);
+                if expected == SendStatus::Ok {
+                    self.waiting.push(Command::Hold { id, held });
+                }
+            }
             Op::Take { id } => {
                 let Some(id) = fit(id) else { return };
                 let socket = &mut self.sockets[id];
@@ -262,6 +284,7 @@ impl Run {
             open: true,
             closing: false,
             ended: false,
+            held: false,
             topics: BTreeSet::new(),
             heard: BTreeSet::new(),
             buffered: 0,
@@ -337,7 +360,14 @@ impl Run {
                         socket.heard.remove(topic);
                     }
                 }
-                Command::Close { id } => self.sockets[id].closing = true,
+                Command::Close { id } => {
+                    self.sockets[id].closing = true;
+                    self.sockets[id].held = false;
+                }
+                // What closes is read in any case.
+                Command::Hold { id, held } => {
+                    self.sockets[id].held = held && !self.sockets[id].closing;
+                }
             }
         }
     }
@@ -388,6 +418,12 @@ impl Run {
                 if !own.is_empty() {
                     members.insert((index, topic), own);
                 }
+            }
+            for socket in self.sockets.iter().filter(|socket| socket.shard == index) {
+                let Some(client) = shard.client(socket.uuid.id) else { continue };
+                assert_eq!(client.held, socket.held);
+                assert!(client.paused || !client.held, "the timers see a pause");
+                assert!(!client.held || !client.may_read(&self.shared.config, 0));
             }
             let clients = shard.clients.iter().flatten().filter(|client| !client.ended).count();
             assert_eq!(clients, shard.population);

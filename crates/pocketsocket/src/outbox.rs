@@ -19,6 +19,7 @@ use crate::{
     server::Shared,
 };
 
+mod pausing;
 mod remote;
 
 /// What became of a message, or of another command.

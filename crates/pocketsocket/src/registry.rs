@@ -190,6 +190,11 @@ impl Registry {
         (slot.random.load(Ordering::Relaxed) == uuid.random).then_some(uuid.id)
     }
 
+    /// Whether the socket takes messages.
+    pub(crate) fn is_open(&self, id: SocketId) -> bool {
+        self.open_slot(id).is_some()
+    }
+
     /// The name of a slot's holder, open or closing.
     pub(crate) fn uuid(&self, id: SocketId) -> Option<Uuid> {
         let random = self.held(id)?.random.load(Ordering::Relaxed);

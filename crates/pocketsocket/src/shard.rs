@@ -279,6 +279,11 @@ impl Shard {
                         client.close(code, &reason, deadline);
                     }
                 }
+                Command::Hold { id, held } => {
+                    if let Some(client) = self.client(id) {
+                        client.hold(held);
+                    }
+                }
             }
         }
     }
