@@ -282,7 +282,7 @@ export interface ServerOptions {
   authorize?: Authorize
   /** Headers of a request; more get 431. 1 to 10,000, default 100. */
   maxHeaders?: number
-  /** Size of a request, bytes; a larger one gets 431. 8,192 to 2^20, default 16 KiB. */
+  /** Size of a request, bytes; a larger one gets 431. 8,192 to 2^18, default 16 KiB. */
   maxHeaderBytes?: number
   /**
    * What may wait of one socket for its hook, bytes, with 16 a message; then the socket is not read, and TCP slows its sender

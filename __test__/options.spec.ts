@@ -41,7 +41,7 @@ const REFUSED: Record<string, Refused[]> = {
       maxConnections: ['1 to 4194303 (sockets)', 0, 4_194_304],
       maxConnectionsPerAddress: ['1 to 4194303 (connections)', 0, 4_194_304],
       maxHeaders: ['1 to 10000 (headers)', 0, 10_001],
-      maxHeaderBytes: ['8192 to 1048576 (bytes)', 8191, 2 ** 20 + 1],
+      maxHeaderBytes: ['8192 to 262144 (bytes)', 8191, 2 ** 18 + 1],
       inboundLimit: [bytes, 0, 2 ** 30 + 1],
       inboundTotal: ['1 to 1099511627776 (bytes)', 0, 2 ** 40 + 1],
       backpressureTotal: ['1 to 1099511627776 (bytes)', 0, 2 ** 40 + 1],

@@ -34,7 +34,7 @@ const NUMBERS = {
   maxConnections: [1, 2 ** 22 - 1, 'sockets'],
   maxConnectionsPerAddress: [1, 2 ** 22 - 1, 'connections'],
   maxHeaders: [1, 10_000, 'headers'],
-  maxHeaderBytes: [8192, 2 ** 20, 'bytes'],
+  maxHeaderBytes: [8192, 2 ** 18, 'bytes'],
   inboundLimit: [1, 2 ** 30, 'bytes'],
   inboundTotal: [1, 2 ** 40, 'bytes'],
   backpressureTotal: [1, 2 ** 40, 'bytes'],

@@ -165,7 +165,8 @@ const MAX_TOTAL: usize = 1 << 40;
 const MAX_HEADERS: usize = 10_000;
 /// hyper's smallest buffer: RFC 9110 section 4.1 recommends 8,000 bytes for the request line alone.
 const MIN_HEADER_BYTES: u64 = 8 * 1024;
-const MAX_HEADER_BYTES: usize = 1 << 20;
+/// hyper reads a request from its first byte on each time that more of it has come.
+const MAX_HEADER_BYTES: usize = 1 << 18;
 const MAX_SECONDS: u64 = 24 * 60 * 60;
 const MAX_MILLIS: u64 = 10 * 60 * 1000;
 

@@ -185,14 +185,16 @@ async fn a_client_that_leaves_is_asked_about_no_more() {
 
 #[tokio::test]
 async fn what_waits_for_answers_is_bounded() {
-    let mut rig = Rig::start(Config { max_header_bytes: 1 << 20, ..asking() });
-    let large = format!("X-Large: {}\r\n", "x".repeat(1_000_000));
+    /// Of these fit into 16 MiB.
+    const COUNT: usize = 67;
+    let mut rig = Rig::start(Config { max_header_bytes: 1 << 18, ..asking() });
+    let large = format!("X-Large: {}\r\n", "x".repeat(249_000));
     let mut streams = Vec::new();
-    for _ in 0..16 {
+    for _ in 0..COUNT {
         streams.push(asked(&rig, &large).await);
     }
     let mut waiting = Vec::new();
-    for _ in 0..16 {
+    for _ in 0..COUNT {
         waiting.push(rig.next_asked().await);
     }
     let mut one_more = asked(&rig, &large).await;
@@ -202,8 +204,9 @@ async fn what_waits_for_answers_is_bounded() {
     let mut next = asked(&rig, &large).await;
     rig.next_asked().await.answer(accept(""));
     assert_eq!(raw::status(&raw::read_head(&mut next).await), 101);
-    for (reply, stream) in replies.into_iter().zip(&mut streams) {
-        reply.send(accept(""));
+    // The shards may have asked in another order.
+    replies.into_iter().for_each(|reply| reply.send(accept("")));
+    for stream in &mut streams {
         assert_eq!(raw::status(&raw::read_head(stream).await), 101);
     }
 }
