@@ -1,5 +1,6 @@
 // One of the server processes of sockets.mjs.
 import { hook, runServer, sendAll, stats } from '../../index.js'
+import { now } from './support.mjs'
 
 hook(null)
 const broker = process.env.POCKETSOCKET_BROKER
@@ -11,8 +12,15 @@ const server = runServer('127.0.0.1', Number(process.env.PORT), {
   ...(broker ? { broker } : {}),
 })
 process.on('message', (order) => {
-  if (order.sendAll) process.send({ status: sendAll(1, order.sendAll) })
-  if (order.stats)
-    process.send({ connections: stats().connections, rss: process.memoryUsage.rss(), cpu: process.cpuUsage() })
+  if (order.sendAll) {
+    const at = now()
+    process.send({ status: sendAll(1, order.sendAll), at })
+  }
+  if (order.stats) {
+    const { connections, broker } = stats()
+    process.send({ connections, broker, rss: process.memoryUsage.rss() })
+  }
 })
+// The script has died.
+process.once('disconnect', () => process.exit(1))
 process.send({ port: server.port })
