@@ -1,7 +1,8 @@
 // 100,000 sockets on one machine: six server processes behind one port, six client processes, and broadcasts that reach all
 // of them. A process may have 20,000 files open here, so there are six of each; a client's address has 28,000 ports by
 // default, and the system is slow to find one once half of them are taken, so each client process has two addresses of its own,
-// 127.0.1.11 to 127.0.1.16 and 127.0.1.21 to 127.0.1.26. Ports of an earlier run are free again after a minute.
+// 127.0.x.11 to 127.0.x.16 and 127.0.x.21 to 127.0.x.26. Ports of an earlier run are free again after a minute, so x is another
+// one each time.
 //
 // `--broker redis` or `--broker nats` starts one, on a free port, which makes one application of the six: one call of `sendAll`
 // in one process reaches all. Without it each process has to be told. Linux, 3 GB of free memory. Run:
@@ -15,6 +16,7 @@ const SOCKETS = Number(process.env.SOCKETS ?? 100_000)
 const BYTES = 64
 const MESSAGES = 5
 const MB = 1e6
+const NET = `127.0.${1 + Math.floor(Math.random() * 254)}`
 
 endAfter(180)
 const kind = argument('broker')
@@ -38,7 +40,7 @@ await Promise.all(
   loads.map((load, n) => {
     const count = Math.floor(SOCKETS / PROCESSES) + (n < SOCKETS % PROCESSES ? 1 : 0)
     return load.ask({
-      open: { count, port: Number(PORT), localAddresses: [`127.0.1.${11 + n}`, `127.0.1.${21 + n}`], atOnce: 32 },
+      open: { count, port: Number(PORT), localAddresses: [`${NET}.${11 + n}`, `${NET}.${21 + n}`, `${NET}.${31 + n}`, `${NET}.${41 + n}`], atOnce: 32 },
     })
   }),
 )
@@ -77,4 +79,7 @@ if (broker) {
   console.log(`broker ${kind}, by process: sent ${of('sent')}; received ${of('received')}; dropped ${of('dropped')}`)
   if (total(after, (node) => node.broker.dropped + node.broker.gaps) > 0) throw new Error('the broker lost some')
 }
+// The system takes a while to close so many, which a next run would feel.
+await Promise.all([...loads, ...nodes].map(({ kill }) => kill()))
+await broker?.kill()
 process.exit(0)
