@@ -1,11 +1,8 @@
 // A load client that costs little: bare TCP sockets, one prepared frame, answers counted by their bytes. A process of its
 // own, told what to do by its parent: { open }, { echo }, { expect }, { tally }.
 import { connect } from 'node:net'
-import { cpuOf, now } from './support.mjs'
+import { cpuOf, HANDSHAKE, now } from './support.mjs'
 
-const HANDSHAKE =
-  'GET / HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n' +
-  'Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n'
 /** A masked text of 16 bytes, with a mask of zeros. Its echo has no mask: 18 bytes. */
 const FRAME = Buffer.concat([Buffer.from([0x81, 0x90, 0, 0, 0, 0]), Buffer.alloc(16, 'x')])
 const ECHO = 18

@@ -40,7 +40,12 @@ await Promise.all(
   loads.map((load, n) => {
     const count = Math.floor(SOCKETS / PROCESSES) + (n < SOCKETS % PROCESSES ? 1 : 0)
     return load.ask({
-      open: { count, port: Number(PORT), localAddresses: [`${NET}.${11 + n}`, `${NET}.${21 + n}`, `${NET}.${31 + n}`, `${NET}.${41 + n}`], atOnce: 32 },
+      open: {
+        count,
+        port: Number(PORT),
+        localAddresses: [`${NET}.${11 + n}`, `${NET}.${21 + n}`, `${NET}.${31 + n}`, `${NET}.${41 + n}`],
+        atOnce: 32,
+      },
     })
   }),
 )
