@@ -120,3 +120,10 @@ export function argument(name, otherwise) {
 }
 
 export const median = (values) => values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)]
+
+/** A loop of so many steps. */
+export function work(steps) {
+  let x = 1
+  for (let n = 0; n < steps; n++) x = (x * 48271) % 2147483647
+  return x
+}
