@@ -1,9 +1,10 @@
 // What a broker carries as nodes and topics grow, for planning. One node publishes 64 bytes to topics in turn, every other node
-// has a member in each topic, so each message goes to all of them. It starts the brokers, and ends by itself after 4 minutes.
+// has a member in each topic, so each message goes to all of them. It starts the brokers, takes two and a half minutes, and ends by itself.
 //
 // The messages are numbered, and it is checked that they come in order, none missing and none twice. At most so many
 // are on their way to the slowest node (`--window`, 1,000 unless given), so that nothing has to be dropped: with 1 each message
-// travels alone, with many they share writes and wake-ups, which is what a busy node does.
+// travels alone, with many they share writes and wake-ups, which is what a busy node does. With 1 the publishing node is also told
+// of each message that it came, by its parent, which is then most of its own figure.
 //
 // All of it runs on this one machine, so its cores bound the messages a second; a node and a broker with cores of their own
 // take what their CPU time a message allows. It counts the whole process, of a receiving node with the message's way to its
