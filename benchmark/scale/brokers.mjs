@@ -183,14 +183,10 @@ for (let round = 0; round < ROUNDS; round++)
 console.log(
   `${BYTES} bytes, up to ${WINDOW} on their way, ${availableParallelism()} cores; medians of ${ROUNDS} rounds of ${MS / 1000} s`,
 )
-console.log('| broker | nodes | topics | messages/s | us: publishing node | a receiving node | broker | dropped |')
-console.log('|---|---|---|---|---|---|---|---|')
 const result = Object.values(figures).map(({ kind, nodes, topics, dropped, ...values }) => {
   const [rate, publisher, receiver, broker] = ['rate', 'publisher', 'receiver', 'broker'].map((name) =>
     median(values[name]),
   )
-  const us = [publisher, receiver, broker].map((value) => value.toFixed(1)).join(' | ')
-  console.log(`| ${kind} | ${nodes} | ${topics} | ${Math.round(rate)} | ${us} | ${dropped} |`)
   return {
     broker: kind,
     nodes,
@@ -200,6 +196,20 @@ const result = Object.values(figures).map(({ kind, nodes, topics, dropped, ...va
     dropped,
   }
 })
+const topics = TOPICS.map((count) => count.toLocaleString('en')).join(' / ')
+console.log(`In each cell: with ${topics} topics.`)
+console.log('| broker | nodes | messages/s | publishing node, us CPU | a receiving node, us CPU | broker, us CPU |')
+console.log('|---|---|---|---|---|---|')
+for (const kind of KINDS)
+  for (const nodes of NODES) {
+    const row = result.filter((each) => each.broker === kind && each.nodes === nodes)
+    const cell = (of) => row.map(of).join(' / ')
+    const us = (who) => cell((each) => each.cpuMicroseconds[who].toFixed(1))
+    // Three digits are what there is in it.
+    const rate = cell((each) => Number(each.messagesPerSecond.toPrecision(3)).toLocaleString('en'))
+    console.log(`| ${kind} | ${nodes} | ${rate} | ${us('publisher')} | ${us('receiver')} | ${us('broker')} |`)
+  }
+console.log(`dropped: ${result.reduce((sum, { dropped }) => sum + dropped, 0)}`)
 const json = argument('json')
 if (json !== undefined)
   writeFileSync(
