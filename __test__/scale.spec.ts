@@ -1,4 +1,5 @@
 // One chat program, unchanged: on one thread, on four, in three processes behind one port, on two nodes with a broker.
+// What runs is compiled from examples/scale/*.ts in the build of the tests, from just these sources (tsconfig.test.json).
 
 import { setTimeout } from 'node:timers/promises'
 import test, { type ExecutionContext } from 'ava'

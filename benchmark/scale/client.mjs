@@ -1,10 +1,8 @@
 // A load client that costs little: bare TCP sockets, one prepared frame, answers counted by their bytes. A process of its
-// own, told what to do by its parent: { open }, { echo }, { expect }.
+// own, told what to do by its parent: { open }, { echo }, { expect }, { tally }.
 import { connect } from 'node:net'
+import { cpuOf, HANDSHAKE, now } from './support.mjs'
 
-const HANDSHAKE =
-  'GET / HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n' +
-  'Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n'
 /** A masked text of 16 bytes, with a mask of zeros. Its echo has no mask: 18 bytes. */
 const FRAME = Buffer.concat([Buffer.from([0x81, 0x90, 0, 0, 0, 0]), Buffer.alloc(16, 'x')])
 const ECHO = 18
@@ -12,6 +10,8 @@ const ECHO = 18
 const sockets = []
 let bytes = 0
 let ended = 0
+/** Bytes that were not those expected. */
+let wrong = 0
 let onBytes = () => {}
 
 /** One socket; resolves when it is upgraded. */
@@ -34,14 +34,12 @@ function open(port, localAddress) {
         socket.index = sockets.push(socket) - 1
         socket.seen = 0
         resolve()
-        if (rest === 0) return
-        bytes += rest
-        socket.seen += rest
+        if (rest > 0) reject(new Error('more than the handshake'))
         return
       }
       bytes += data.length
       socket.seen += data.length
-      onBytes(socket, data.length)
+      onBytes(socket, data)
     })
   })
 }
@@ -58,12 +56,13 @@ process.on('message', async (order) => {
       process.send({ opened: sockets.length })
     } else if (order.echo) {
       // Each socket keeps so many messages on their way.
-      const { window, ms } = order.echo
+      const { window, ms, pids = [] } = order.echo
+      const cpu = () => pids.reduce((sum, pid) => sum + cpuOf(pid), 0)
       bytes = 0
       let going = true
-      onBytes = (socket, length) => {
+      onBytes = (socket, data) => {
         if (!going) return
-        socket.owed = (socket.owed ?? 0) + length
+        socket.owed = (socket.owed ?? 0) + data.length
         const answered = Math.floor(socket.owed / ECHO)
         socket.owed -= answered * ECHO
         if (answered > 0) socket.write(Buffer.concat(Array(answered).fill(FRAME)))
@@ -74,26 +73,42 @@ process.on('message', async (order) => {
       await new Promise((resolve) => setTimeout(resolve, 1000))
       bytes = 0
       const start = performance.now()
+      const cpuBefore = cpu()
       await new Promise((resolve) => setTimeout(resolve, ms))
-      const rate = bytes / ECHO / ((performance.now() - start) / 1000)
+      const echoes = bytes / ECHO
+      const rate = echoes / ((performance.now() - start) / 1000)
+      const used = cpu() - cpuBefore
       going = false
-      process.send({ rate, ended })
+      process.send({ rate, cpu: used / echoes, ended })
     } else if (order.expect) {
-      // Until each socket was sent so many bytes.
-      const { each } = order.expect
-      const total = each * sockets.length
-      const done = () => process.send({ got: sockets.filter((socket) => socket.seen === each).length, bytes, ended })
-      const check = () => {
-        if (bytes < total) return
-        onBytes = () => {}
-        done()
-        bytes = 0
-        for (const socket of sockets) socket.seen = 0
+      // Until as many bytes came as each socket is to get: so many times this text. What each got tells { tally }.
+      const { text, times = 1 } = order.expect
+      const frame = Buffer.concat([Buffer.from([0x81, text.length]), Buffer.from(text)])
+      const total = frame.length * times * sockets.length
+      let done = false
+      onBytes = (socket, data) => {
+        let at = (socket.seen - data.length) % frame.length
+        for (let from = 0; from < data.length; ) {
+          const length = Math.min(frame.length - at, data.length - from)
+          if (data.compare(frame, at, at + length, from, from + length) !== 0) wrong += length
+          from += length
+          at = 0
+        }
+        if (bytes < total || done) return
+        done = true
+        process.send({ at: now() })
       }
-      onBytes = check
-      check()
+    } else if (order.tally) {
+      // How many sockets got this many bytes, neither less nor more.
+      const { each } = order.tally
+      process.send({ got: sockets.filter((socket) => socket.seen === each).length, wrong, ended })
+      bytes = 0
+      wrong = 0
+      for (const socket of sockets) socket.seen = 0
     }
   } catch (error) {
     process.send({ error: error.message })
   }
 })
+// The script has died.
+process.once('disconnect', () => process.exit(1))

@@ -1,20 +1,21 @@
-// Worker threads with a hook that works for 50 us: what one and what four of them get done.
+// The same echo on one thread, on four worker threads of one process, and in three processes behind one port: what each gets
+// done, and the CPU time of all server processes an echo. With a hook that only echoes, which shows what the way itself costs,
+// and with one that works for 50 us, for which one would take it.
 //
 // The work is a loop of a fixed length, measured to take 50 us alone: a hook that looked at the clock would count the time in
-// which another thread had its core as work done. Run: npm run build && node benchmark/scale/workers.mjs
+// which another thread had its core as work done. Linux. Run:
+//   npm run build && node benchmark/scale/workers.mjs
 import { availableParallelism } from 'node:os'
-import { isMainThread, Worker, workerData } from 'node:worker_threads'
-import { hook, runServer, send, shutdownServer } from '../../index.js'
-import { median, program } from './support.mjs'
+import { endAfter, median, program, work } from './support.mjs'
 
 const MICROSECONDS = 50
 const SOCKETS = 64
 const ROUNDS = 3
-
-function work(steps) {
-  let x = 1
-  for (let n = 0; n < steps; n++) x = (x * 48271) % 2147483647
-  return x
+const MS = 4000
+const WAYS = {
+  'one thread': { processes: 1, workers: 0 },
+  'four workers': { processes: 1, workers: 4 },
+  'three processes': { processes: 3, workers: 0 },
 }
 
 /** Steps that take so long on a core of its own: the best of many, as others may take it meanwhile. */
@@ -29,37 +30,41 @@ function calibrate() {
   return Math.round((1e5 * MICROSECONDS) / 1000 / best)
 }
 
-if (isMainThread) {
-  const steps = calibrate()
-  const rates = { 1: [], 4: [] }
-  for (let round = 0; round < ROUNDS; round++) {
-    for (const count of [1, 4]) {
-      const server = runServer('127.0.0.1', 0)
-      const workers = Array.from({ length: count }, () => new Worker(new URL(import.meta.url), { workerData: steps }))
-      await Promise.all(workers.map((worker) => new Promise((resolve) => worker.once('message', resolve))))
-      const load = program('client')
-      await load.ask({ open: { count: SOCKETS, port: server.port } })
-      const { rate, ended } = await load.ask({ echo: { window: 16, ms: 4000 } })
-      if (ended > 0) throw new Error(`${ended} sockets have ended`)
-      rates[count].push(rate)
-      load.child.kill()
-      await shutdownServer({ timeout: 1000 })
-      await Promise.all(workers.map((worker) => worker.terminate()))
-    }
+async function measure({ processes, workers }, steps) {
+  const servers = []
+  let port = 0
+  for (let n = 0; n < processes; n++) {
+    servers.push(program('echo', { PORT: String(port), WORKERS: String(workers), STEPS: String(steps) }))
+    port = (await servers[n].said()).port
   }
-  const one = median(rates[1])
-  const four = median(rates[4])
-  console.log(
-    `${availableParallelism()} cores, ${SOCKETS} sockets, a hook of ${MICROSECONDS} us, median of ${ROUNDS} runs of 4 s`,
-  )
-  console.log(`one worker:   ${Math.round(one)} messages/s`)
-  console.log(`four workers: ${Math.round(four)} messages/s, ${(four / one).toFixed(2)} times as many`)
-  process.exit(0)
-} else {
-  const { parentPort } = await import('node:worker_threads')
-  hook((uuid, type, event) => {
-    work(workerData)
-    send(uuid, type, event)
-  })
-  parentPort.postMessage('ready')
+  const load = program('client')
+  await load.ask({ open: { count: SOCKETS, port } })
+  const told = await load.ask({ echo: { window: 16, ms: MS, pids: servers.map(({ pid }) => pid) } })
+  if (told.ended > 0) throw new Error(`${told.ended} sockets have ended`)
+  for (const { kill } of [load, ...servers]) await kill()
+  return told
 }
+
+endAfter(300)
+const hooks = [
+  { name: 'a hook that echoes', steps: 0 },
+  { name: `a hook of ${MICROSECONDS} us`, steps: calibrate() },
+]
+const figures = new Map()
+for (let round = 0; round < ROUNDS; round++)
+  for (const hook of hooks)
+    for (const [name, way] of Object.entries(WAYS)) {
+      const key = `| ${hook.name} | ${name} |`
+      if (!figures.has(key)) figures.set(key, { rate: [], cpu: [] })
+      const { rate, cpu } = await measure(way, hook.steps)
+      figures.get(key).rate.push(rate)
+      figures.get(key).cpu.push(cpu)
+    }
+console.log(
+  `${availableParallelism()} cores, ${SOCKETS} sockets with 16 messages each on their way, medians of ${ROUNDS} runs of ${MS / 1000} s`,
+)
+console.log('| hook | server | echoes/s | us CPU an echo |')
+console.log('|---|---|---|---|')
+for (const [key, { rate, cpu }] of figures)
+  console.log(`${key} ${Math.round(median(rate))} | ${median(cpu).toFixed(1)} |`)
+process.exit(0)

@@ -81,8 +81,12 @@ impl Client {
             }
         }
         let _ = inlet;
-        Ok(Self {
-            stream: RefCell::new(Some((stream, input))),
+        Ok(Self::new(Some((stream, input)), max_payload))
+    }
+
+    fn new(stream: Option<(TcpStream, BytesMut)>, max_payload: usize) -> Self {
+        Self {
+            stream: RefCell::new(stream),
             max_payload,
             out: RefCell::default(),
             wake: Notify::new(),
@@ -92,7 +96,7 @@ impl Client {
             pong: Notify::new(),
             numbers: RefCell::default(),
             next: Cell::new(1),
-        })
+        }
     }
 
     pub(super) fn max_payload(&self) -> usize {
@@ -113,6 +117,11 @@ impl Client {
         for channel in channels {
             // Writing to a string cannot fail.
             if wanted {
+                // A topic that went and came again since the last time is there still: a second subscription would bring
+                // each message twice.
+                if numbers.contains_key(channel) {
+                    continue;
+                }
                 let number = self.next.replace(self.next.get() + 1);
                 let _ = write!(lines, "SUB {channel} {number}\r\n");
                 numbers.insert(channel.clone(), number);
@@ -363,6 +372,16 @@ mod tests {
         }
         assert!(told(&vec![b'x'; MAX_LINE]).is_err(), "a line without an end");
         assert_eq!(told(b"MSG a 1 5\r\nhell").unwrap(), []);
+    }
+
+    #[test]
+    fn a_subject_is_subscribed_to_once_at_a_time() {
+        let client = Client::new(None, 100);
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        for wanted in [true, true, false, false, true] {
+            runtime.block_on(client.listen(&["a".to_owned()], wanted)).unwrap();
+        }
+        assert_eq!(*client.out.borrow(), b"SUB a 1\r\nUNSUB 1\r\nSUB a 2\r\n");
     }
 
     #[test]
