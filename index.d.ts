@@ -63,7 +63,7 @@ export declare const SendStatus: Readonly<{
 }>;
 /** One of the values of {@link SendStatus:variable}. */
 export type SendStatus = (typeof SendStatus)[keyof typeof SendStatus];
-/** The request that opened a socket. */
+/** The request that opened a socket. Its headers are made when they are first asked for. */
 export interface Request {
     /** Path and query, as sent. */
     readonly url: string;

@@ -85,7 +85,7 @@ export const SendStatus = Object.freeze({
 /** One of the values of {@link SendStatus:variable}. */
 export type SendStatus = (typeof SendStatus)[keyof typeof SendStatus]
 
-/** The request that opened a socket. */
+/** The request that opened a socket. Its headers are made when they are first asked for. */
 export interface Request {
   /** Path and query, as sent. */
   readonly url: string

@@ -1,27 +1,69 @@
 import type { Request } from '../index.js'
 
+/** Where node:util's `inspect` looks for what to show. */
+const inspect = Symbol.for('nodejs.util.inspect.custom')
+
 /**
- * The addon gives a request as one text, a line each: uuid, url, address, protocol, how many lines the headers take, their names
- * and values in turn; what is left is the application's data, whatever its lines.
+ * A request, which the addon gives as one text, a line each: uuid, url, address, protocol, the length of the application's data;
+ * then that data, whatever its lines; then names and values of the headers in turn, each behind a line end.
+ *
+ * Headers are made when they are asked for, as in node:http: most hooks never look at them.
  */
-export function requestOf(text: string): Request {
-  const lines = text.split('\n')
-  const end = 5 + Number(lines[4])
+class LazyRequest implements Request {
+  readonly url: string
+  readonly remoteAddress: string
+  readonly protocol: string
+  readonly data: string
+  #lines: string
+  #headers: Record<string, string> | undefined
+
+  constructor(text: string) {
+    let start = text.indexOf('\n') + 1
+    const next = () => {
+      const end = text.indexOf('\n', start)
+      const line = text.slice(start, end)
+      start = end + 1
+      return line
+    }
+    this.url = next()
+    this.remoteAddress = next()
+    this.protocol = next()
+    const length = Number(next())
+    this.data = text.slice(start, start + length)
+    this.#lines = text.slice(start + length)
+  }
+
+  get headers(): Readonly<Record<string, string>> {
+    if (this.#headers === undefined) {
+      this.#headers = headersOf(this.#lines)
+      this.#lines = ''
+    }
+    return this.#headers
+  }
+
+  toJSON(): Request {
+    return { ...this, headers: this.headers }
+  }
+
+  [inspect](): Request {
+    return this.toJSON()
+  }
+}
+
+function headersOf(text: string): Record<string, string> {
   // Without a prototype: a header's name may be anything.
   const headers: Record<string, string> = Object.create(null)
-  for (let at = 5; at < end; at += 2) {
+  const lines = text.split('\n')
+  for (let at = 1; at + 1 < lines.length; at += 2) {
     const name = lines[at] as string
     const value = lines[at + 1] as string
     const before = headers[name]
     // As in node:http: cookies are joined by a semicolon, what else is repeated by a comma.
     headers[name] = before === undefined ? value : `${before}${name === 'cookie' ? '; ' : ', '}${value}`
   }
-  const data = lines.length > end + 1 ? lines.slice(end).join('\n') : (lines[end] as string)
-  return {
-    url: lines[1] as string,
-    headers,
-    remoteAddress: lines[2] as string,
-    protocol: lines[3] as string,
-    data,
-  }
+  return headers
+}
+
+export function requestOf(text: string): Request {
+  return new LazyRequest(text)
 }

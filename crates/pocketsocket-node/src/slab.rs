@@ -149,8 +149,8 @@ impl Slab {
     }
 }
 
-/// A request in one text, its parts separated by line ends: uuid, url, address, protocol, how many parts the headers are, their
-/// names and values in turn, and last the application's data, the only part that may contain line ends itself.
+/// A request in one text. A line each: uuid, url, address, protocol, and how many UTF-16 units the application's data has; then
+/// that data, the only part that may contain line ends; then names and values of the headers in turn, each behind a line end.
 pub fn request_to_text(request: &Request, uuid: &str) -> String {
     let mut text = String::with_capacity(256);
     text.push_str(uuid);
@@ -163,15 +163,20 @@ pub fn request_to_text(request: &Request, uuid: &str) -> String {
     text.push('\n');
     text.push_str(&request.protocol);
     text.push('\n');
-    text.push_str(&(2 * request.headers.len()).to_string());
+    let data = if request.data.is_ascii() {
+        request.data.len()
+    } else {
+        request.data.encode_utf16().count()
+    };
+    text.push_str(&data.to_string());
+    text.push('\n');
+    text.push_str(&request.data);
     for (name, value) in &request.headers {
         for part in [name, value] {
             text.push('\n');
             text.push_str(part);
         }
     }
-    text.push('\n');
-    text.push_str(&request.data);
     text
 }
 
@@ -182,11 +187,21 @@ fn request_from_text(text: &str) -> Request {
         rest = after;
         part.to_owned()
     };
-    let [_uuid, url, address, protocol, parts] = std::array::from_fn(|_| next());
-    let headers = parts.parse().unwrap_or(0) / 2;
-    let headers = (0..headers).map(|_| (next(), next())).collect();
+    let [_uuid, url, address, protocol, units] = std::array::from_fn(|_| next());
+    let mut units: usize = units.parse().unwrap_or(0);
+    let end = rest.char_indices().find_map(|(at, char)| {
+        let ends = units == 0;
+        units = units.saturating_sub(char.len_utf16());
+        ends.then_some(at)
+    });
+    let (data, lines) = rest.split_at(end.unwrap_or(rest.len()));
+    let mut lines = lines.split('\n').skip(1).map(str::to_owned);
+    let mut headers = Vec::new();
+    while let (Some(name), Some(value)) = (lines.next(), lines.next()) {
+        headers.push((name, value));
+    }
     let remote_address = address.parse().ok();
-    Request { url, headers, remote_address, protocol, data: rest.to_owned() }
+    Request { url, headers, remote_address, protocol, data: data.to_owned() }
 }
 
 #[cfg(test)]
@@ -200,9 +215,11 @@ mod tests {
             headers: vec![("host".into(), "x".into()), ("cookie".into(), String::new())],
             remote_address: "::1".parse().ok(),
             protocol: "chat".into(),
-            data: "a\n\nb".into(),
+            data: "a\n\nb 😀 é".into(),
         };
         assert_eq!(request_from_text(&request_to_text(&request, "uuid")), request);
+        let bare = Request { headers: Vec::new(), ..request };
+        assert_eq!(request_from_text(&request_to_text(&bare, "uuid")), bare);
         let none = Request::default();
         assert_eq!(request_from_text(&request_to_text(&none, "uuid")), none);
     }
