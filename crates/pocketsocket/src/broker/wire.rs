@@ -215,7 +215,8 @@ mod tests {
 
     fn samples() -> Vec<Message<'static>> {
         let kind = MessageKind::Text;
-        let long: &'static str = Box::leak("t".repeat(MAX_TOPIC_BYTES).into_boxed_str());
+        static LONG: [u8; MAX_TOPIC_BYTES] = [b't'; MAX_TOPIC_BYTES];
+        let long = str::from_utf8(&LONG).unwrap();
         [
             Body::All { kind, data: b"" },
             Body::All { kind: MessageKind::Binary, data: &[0; 1000] },
