@@ -22,7 +22,11 @@ const parts = {
   faults: ['npx', ['ava', 'build/__test__/faults.spec.js', '--timeout=60m'], { FAULT_ROUNDS: '500' }],
   terminations: ['npx', ['ava', 'build/__test__/terminations.spec.js', '--timeout=20m'], { POCKETSOCKET_LONG: '1' }],
   restarts: ['cargo', ['test', '--locked', '-p', 'pocketsocket', '--test', 'restart'], { RESTARTS: '1000' }],
-  sanitizers: ['cargo', ['test', '--locked', '--no-fail-fast', '-p', 'pocketsocket', '--lib', '--tests', '--target', target], sanitized],
+  sanitizers: [
+    'cargo',
+    ['test', '--locked', '--no-fail-fast', '-p', 'pocketsocket', '--lib', '--tests', '--target', target],
+    sanitized,
+  ],
   fuzz: ['node', ['scripts/fuzz.mjs', '600']],
 }
 
