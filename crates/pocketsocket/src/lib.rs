@@ -49,6 +49,9 @@ mod delivery;
 mod error;
 mod event;
 mod frame;
+#[cfg(feature = "faults")]
+#[doc(hidden)]
+pub mod faults;
 #[cfg(feature = "fuzzing")]
 #[doc(hidden)]
 pub mod fuzzing;
