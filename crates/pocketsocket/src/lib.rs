@@ -48,10 +48,10 @@ mod decoder;
 mod delivery;
 mod error;
 mod event;
-mod frame;
 #[cfg(feature = "faults")]
 #[doc(hidden)]
 pub mod faults;
+mod frame;
 #[cfg(feature = "fuzzing")]
 #[doc(hidden)]
 pub mod fuzzing;

@@ -412,7 +412,7 @@ impl Shard {
     }
 
     /// Closes every socket with 1001 and lets the loop end when all have.
-    fn shut_down(&mut self, timeout: Duration) {
+    pub(crate) fn shut_down(&mut self, timeout: Duration) {
         let deadline = Instant::now() + timeout;
         if self.stopping.is_some_and(|earlier| earlier <= deadline) {
             return;
@@ -426,7 +426,7 @@ impl Shard {
     }
 
     /// Whether a shutdown is complete, or out of time: then what is left is cut.
-    fn has_stopped(&mut self) -> bool {
+    pub(crate) fn has_stopped(&mut self) -> bool {
         match self.stopping {
             None => false,
             Some(_) if self.population == 0 => true,
@@ -464,7 +464,7 @@ impl Shard {
     }
 
     /// The same after a panic of the shard, with 1011. The host may be what panics: that ends no thread.
-    fn fail_all(&mut self) {
+    pub(crate) fn fail_all(&mut self) {
         for slot in 0..self.clients.len() {
             let Some(client) = self.clients.get(slot).and_then(Option::as_deref) else { continue };
             let id = client.uuid.id;
