@@ -87,7 +87,7 @@ async fn the_sockets_of_a_shard_that_panics_end_with_1011_and_those_of_the_other
         until(|| faults::loads(&rig.server) == expected).await;
         let mut new = Vec::new();
         for _ in 0..5 {
-            new.push(rig.connect().await.0);
+            new.push(client::connect(&rig.server).await);
         }
         assert_eq!(faults::loads(&rig.server), [5, 5]);
         for client in &mut new {
