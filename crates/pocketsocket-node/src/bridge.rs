@@ -236,3 +236,99 @@ pub fn end_process() {
         server.shutdown(GRACE);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        io::{Read, Write},
+        net::TcpStream,
+        time::Instant,
+    };
+
+    use pocketsocket::{SocketId, faults};
+
+    use super::*;
+    use crate::inbox::MIN_RECORDS;
+
+    const HANDSHAKE: &[u8] = b"GET / HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\n\
+        Connection: Upgrade\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
+        Sec-WebSocket-Version: 13\r\n\r\n";
+
+    /// Of Node-API alone this is called here: nobody hears the door-bell.
+    #[unsafe(no_mangle)]
+    extern "C" fn napi_call_threadsafe_function(_: *mut u8, _: *mut u8, _: u32) -> u32 {
+        0
+    }
+
+    /// A thread with a hook, as far as the server sees of one, and what was put into its inbox.
+    struct Hooked {
+        records: Vec<(SocketId, Option<Pending>)>,
+        errors: Vec<[u8; 12]>,
+    }
+
+    impl Hooked {
+        /// Takes what comes, as a drain does, until there are so many records and errors.
+        fn wait_for(&mut self, records: usize, errors: usize) {
+            let deadline = Instant::now() + Duration::from_secs(10);
+            while self.records.len() < records || self.errors.len() < errors {
+                assert!(Instant::now() < deadline, "{:?} {:?}", self.records, self.errors);
+                let mut slab = Slab::default();
+                INBOXES[0].swap(&mut slab, MIN_RECORDS);
+                for record in &slab.records {
+                    if record.kind == kind::ERROR {
+                        self.errors.push(slab.ascii(record).unwrap());
+                    } else {
+                        self.records.push((record.id, slab.event(record)));
+                    }
+                }
+                std::thread::yield_now();
+            }
+        }
+    }
+
+    fn open(server: &Server) -> TcpStream {
+        let mut stream = TcpStream::connect(server.local_addr()).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+        stream.write_all(HANDSHAKE).unwrap();
+        let mut head = [0; 12];
+        stream.read_exact(&mut head).unwrap();
+        assert_eq!(&head, b"HTTP/1.1 101");
+        stream
+    }
+
+    #[test]
+    fn a_shard_that_panics_is_an_error_for_the_hook_and_one_close_with_1011_a_socket() {
+        let config = Config { port: 0, threads: 1, ..Config::default() };
+        let Ok((server, true)) = start(config, || {}) else { panic!("a server runs already") };
+        attach(0);
+        let mut hooked = Hooked { records: Vec::new(), errors: Vec::new() };
+        let streams = [(); 3].map(|()| open(&server));
+        hooked.wait_for(3, 0);
+        faults::in_shard(&server, 0, || panic!("as the test asked"));
+        hooked.wait_for(6, 1);
+        assert_eq!(hooked.errors, [*b"ERR_PANICKED"]);
+        for (n, (id, event)) in hooked.records.iter().enumerate() {
+            let connected = hooked.records[..3].iter().position(|(other, _)| other == id);
+            match event {
+                Some(Pending::Connect { resumed: false, .. }) => assert_eq!(connected, Some(n)),
+                Some(Pending::Close(info)) => {
+                    assert!(n >= 3 && connected.is_some() && info.code == 1011, "{event:?}");
+                    // As a drain does once the hook was told.
+                    server.release(*id);
+                }
+                _ => panic!("{event:?}"),
+            }
+        }
+        let closed = hooked.records[3..].iter().map(|(id, _)| id.slot);
+        assert_eq!(closed.collect::<std::collections::BTreeSet<_>>().len(), 3, "each once");
+        drop(streams);
+        // Whoever comes now is served by the shard that started anew.
+        let _new = open(&server);
+        hooked.wait_for(7, 1);
+        assert!(matches!(hooked.records[6].1, Some(Pending::Connect { .. })));
+        assert_eq!(INBOXES[0].sockets.load(Ordering::Relaxed), 1);
+        INBOXES[0].set_hooked(false);
+        server.shutdown(Duration::ZERO);
+        assert!(super::server().is_none());
+    }
+}

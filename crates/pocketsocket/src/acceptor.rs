@@ -29,6 +29,34 @@ const REQUESTS: usize = 64;
 /// The listener, until the server stops accepting. The shard keeps it through a start anew.
 pub(crate) type Source = Rc<RefCell<Option<Listener>>>;
 
+/// A TCP connection that counts among those of its shard, until this is dropped: wherever that is, a panic included.
+#[derive(Debug)]
+pub(crate) struct Load {
+    shared: Arc<Shared>,
+    shard: usize,
+    counted: bool,
+}
+
+impl Load {
+    fn count(shared: &Arc<Shared>, shard: usize) -> Self {
+        shared.load[shard].fetch_add(1, Ordering::Relaxed);
+        Self { shared: Arc::clone(shared), shard, counted: true }
+    }
+
+    /// Somebody else has to see that it is counted out.
+    pub(crate) fn keep(mut self) {
+        self.counted = false;
+    }
+}
+
+impl Drop for Load {
+    fn drop(&mut self) {
+        if self.counted {
+            self.shared.load[self.shard].fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+}
+
 /// Accepts until the server stops.
 pub(crate) async fn run(source: Source, shard: ShardRef) {
     let shared = Arc::clone(&shard.borrow().shared);
@@ -45,7 +73,7 @@ pub(crate) async fn run(source: Source, shard: ShardRef) {
     log::debug!("stopped accepting on {}", shared.address);
 }
 
-async fn accept(listener: &Polled, shared: &Shared, own: &ShardRef) {
+async fn accept(listener: &Polled, shared: &Arc<Shared>, own: &ShardRef) {
     let index = usize::from(own.borrow().index);
     // A host is told once of each trouble, not ten times a second.
     let mut in_trouble = false;
@@ -73,16 +101,17 @@ async fn accept(listener: &Polled, shared: &Shared, own: &ShardRef) {
         let least = (0..shared.load.len()).min_by_key(|&i| shared.load[i].load(Ordering::Relaxed));
         let shard = least.unwrap_or(index);
         if shard == index {
-            shared.load[shard].fetch_add(1, Ordering::Relaxed);
+            let load = Load::count(shared, shard);
             shared.caller_counters().accepted.add(1);
-            tokio::task::spawn_local(http::serve(Rc::clone(own), stream, address));
+            tokio::task::spawn_local(http::serve(Rc::clone(own), stream, address, load));
             continue;
         }
         match stream.release() {
             Ok(stream) => {
-                shared.load[shard].fetch_add(1, Ordering::Relaxed);
+                let load = Load::count(shared, shard);
                 shared.caller_counters().accepted.add(1);
-                shared.mailboxes[shard].post(Item::Control(Control::Accept(stream, address)));
+                let accept = Control::Accept(stream, address, load);
+                shared.mailboxes[shard].post(Item::Control(accept));
             }
             Err(error) => log::debug!("{address} was gone before it was served: {error}"),
         }

@@ -33,8 +33,10 @@ use crate::{
 /// Makes a socket of an upgraded connection: tells the host, and starts its task.
 pub(crate) fn open(shard: ShardRef, stream: Stream, early: &[u8], uuid: Uuid, request: Request) {
     let id = uuid.id;
+    // However the task ends, its Close is told: by a panic or the end of the runtime too, and if it never ran.
+    let guard = EndGuard { shard, id };
     {
-        let mut state = shard.borrow_mut();
+        let mut state = guard.shard.borrow_mut();
         let lane = state.shared.host.assign();
         state.insert(Client::new(uuid, lane, About::of(&request), Some(stream)));
         state.shared.counters(state.index).opened.add(1);
@@ -56,12 +58,12 @@ pub(crate) fn open(shard: ShardRef, stream: Stream, early: &[u8], uuid: Uuid, re
         }
     }
     // A copy: the original keeps the whole buffer of the request alive, also when nothing is left of it.
-    tokio::task::spawn_local(run(shard, early.to_vec(), id));
+    let early = early.to_vec();
+    tokio::task::spawn_local(run(guard, early));
 }
 
-async fn run(shard: ShardRef, early: Vec<u8>, id: SocketId) {
-    // However this task ends, its Close is told: by a panic or the end of the runtime too.
-    let guard = EndGuard { shard, id };
+async fn run(guard: EndGuard, early: Vec<u8>) {
+    let id = guard.id;
     let limit = guard.shard.borrow().shared.config.rate_limit;
     let mut connection = Connection {
         id,
@@ -72,17 +74,18 @@ async fn run(shard: ShardRef, early: Vec<u8>, id: SocketId) {
         bucket: limit.map(|limit| Box::new(Bucket::new(limit, Instant::now()))),
     };
     let outcome = poll_fn(|cx| connection.poll(cx, &guard.shard)).await;
-    let (stream, address) = {
+    let shared = std::sync::Arc::clone(&guard.shard.borrow().shared);
+    let (stream, place) = {
         let mut shard = guard.shard.borrow_mut();
         let client = shard.client(id);
-        let of_it = client.map(|client| (client.stream.take(), client.about.take_place())).unzip();
+        let (stream, address) =
+            client.map(|client| (client.stream.take(), client.about.take_place())).unzip();
+        // It is a connection of its address until it is gone.
+        let place = Place::of(&shared, address.flatten());
         shard.end(id, outcome.info);
-        of_it
+        (stream.flatten(), place)
     };
-    let shared = std::sync::Arc::clone(&guard.shard.borrow().shared);
-    // It is a connection of its address until it is gone.
-    let place = Place::of(&shared, address.flatten());
-    if let (Some(last), Some(stream)) = (outcome.last_words, stream.flatten()) {
+    if let (Some(last), Some(stream)) = (outcome.last_words, stream) {
         // Boxed: few sockets come here at a time, and all others would carry its size.
         Box::pin(async move {
             linger(stream, last, &shared.config).await;
@@ -102,11 +105,16 @@ impl Drop for EndGuard {
     fn drop(&mut self) {
         // A panic inside of a borrow has released it while unwinding.
         let Ok(mut shard) = self.shard.try_borrow_mut() else { return };
-        let (code, reason) =
-            if std::thread::panicking() { (1011, "the server failed") } else { (1006, "") };
-        let info = CloseInfo { code, reason: reason.to_owned(), was_clean: false };
+        let failed = std::thread::panicking();
         // A host that panics again, now that the first panic unwinds, would end the process.
-        let told = catch_unwind(AssertUnwindSafe(|| shard.end(self.id, info)));
+        let told = catch_unwind(AssertUnwindSafe(|| {
+            if failed {
+                shard.fail(self.id);
+            } else {
+                let info = CloseInfo { code: 1006, reason: String::new(), was_clean: false };
+                shard.end(self.id, info);
+            }
+        }));
         if told.is_err() {
             log::error!("the host panicked at a Close");
         }

@@ -9,7 +9,9 @@ use bytes::Bytes;
 use crate::{
     CloseInfo, Event, EventKind, Lane, Offer, Pending, SocketId, Uuid,
     client::{About, Client},
+    frame::encode_close,
     limits::ORPHANS,
+    outgoing::Outgoing,
     shard::Shard,
 };
 
@@ -152,6 +154,20 @@ impl Shard {
                 self.join_round(id);
             }
         }
+    }
+
+    /// The server has failed at this socket, or at all of its shard: it ends with 1011. The client is told if that can be
+    /// done at once.
+    pub(crate) fn fail(&mut self, id: SocketId) {
+        const REASON: &str = "the server failed";
+        if let Some(client) = self.client(id).filter(|client| client.closing.is_none())
+            && let Some(stream) = &client.stream
+        {
+            let rest = client.out.as_deref().map_or(&[][..], Outgoing::rest_of_frame);
+            // What the system does not take is not waited for: nothing is left that could.
+            let _ = stream.try_write(&[rest, &encode_close(1011, REASON)].concat());
+        }
+        self.end(id, CloseInfo { code: 1011, reason: REASON.to_owned(), was_clean: false });
     }
 
     /// The connection has ended: its Close is the last event, once.

@@ -32,6 +32,7 @@ use tokio::time::timeout;
 
 use crate::{
     Error, Request, TrustProxy, Uuid, Verdict,
+    acceptor::Load,
     addresses::{Entry, Place},
     authorize, connection,
     handshake::{self, Accepted, Refusal},
@@ -82,7 +83,7 @@ struct Visit<'a> {
 }
 
 /// Serves one connection.
-pub(crate) async fn serve(shard: ShardRef, stream: Stream, client: Client) {
+pub(crate) async fn serve(shard: ShardRef, stream: Stream, client: Client, load: Load) {
     let (shared, index) = {
         let shard = shard.borrow();
         (Arc::clone(&shard.shared), shard.index)
@@ -98,7 +99,6 @@ pub(crate) async fn serve(shard: ShardRef, stream: Stream, client: Client) {
     if shared.config.trust_proxy == TrustProxy::None && !visit.enter(client.ip()) {
         shared.counters(index).refused.add(1);
         log::debug!("{client} was turned away: its address has too many connections");
-        shard.borrow().connection_ended();
         return;
     }
     let service = service_fn(|request| visit.serve(request));
@@ -122,6 +122,7 @@ pub(crate) async fn serve(shard: ShardRef, stream: Stream, client: Client) {
             if let Some(place) = visit.place.take() {
                 place.keep();
             }
+            load.keep();
             connection::open(shard, stream, &parts.read_buf, upgrade.uuid, upgrade.request);
         }
         (outcome, upgrade) => {
@@ -129,7 +130,7 @@ pub(crate) async fn serve(shard: ShardRef, stream: Stream, client: Client) {
                 // The 101 could not be written: nobody was told of this socket.
                 shared.registry.release(upgrade.uuid.id);
             }
-            shard.borrow().connection_ended();
+            drop(load);
             match outcome {
                 Ok(Ok(())) => linger(stream, Bytes::new(), &shared.config).await,
                 Ok(Err(error)) => {
@@ -144,6 +145,15 @@ pub(crate) async fn serve(shard: ShardRef, stream: Stream, client: Client) {
                 }
                 Err(_) => log::debug!("{client} did not take its answer in time"),
             }
+        }
+    }
+}
+
+impl Drop for Visit<'_> {
+    fn drop(&mut self) {
+        // The shard failed before the socket was opened: nobody was told of it.
+        if let Some(upgrade) = self.upgrade.take() {
+            self.shared.registry.release(upgrade.uuid.id);
         }
     }
 }

@@ -48,6 +48,9 @@ mod decoder;
 mod delivery;
 mod error;
 mod event;
+#[cfg(feature = "faults")]
+#[doc(hidden)]
+pub mod faults;
 mod frame;
 #[cfg(feature = "fuzzing")]
 #[doc(hidden)]

@@ -17,6 +17,7 @@ use tokio::sync::Notify;
 
 use crate::{
     Lane, Pending, SocketId, Uuid,
+    acceptor::Load,
     stream::{self, Accepted},
     sync::lock,
 };
@@ -101,7 +102,7 @@ impl Drop for Budget {
 /// What the server itself tells a shard.
 #[derive(Debug)]
 pub(crate) enum Control {
-    Accept(Accepted, stream::Client),
+    Accept(Accepted, stream::Client, Load),
     /// Sockets of a lane need another one, with the events that the lane's consumer had not begun.
     Rehome {
         from: Lane,
@@ -110,6 +111,8 @@ pub(crate) enum Control {
     Shutdown {
         timeout: Duration,
     },
+    #[cfg(feature = "faults")]
+    Fault(crate::faults::Fault),
 }
 
 #[derive(Debug)]

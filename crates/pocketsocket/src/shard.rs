@@ -80,6 +80,8 @@ pub(crate) fn run(
 ) {
     let source = Rc::new(RefCell::new(listener));
     let mut stopping = None;
+    // What a panic interrupted: a shutdown or a lane's end that was asked for still comes.
+    let mut left = Vec::new();
     loop {
         let shard = Rc::new(RefCell::new(Shard::new(Arc::clone(shared), index)));
         shard.borrow_mut().stopping = stopping;
@@ -95,7 +97,7 @@ pub(crate) fn run(
             // Of the starts after a panic nobody asks any more.
             let _ = ready.try_send(outcome);
             if let Some(runtime) = runtime {
-                runtime.block_on(main(&shard, &source));
+                runtime.block_on(main(&shard, &source, &mut left));
             }
         }));
         let Err(panic) = outcome else {
@@ -110,48 +112,63 @@ pub(crate) fn run(
             .unwrap_or_default();
         let thread = format!("pocketsocket-io-{index}");
         log::error!("{thread} panicked: {message}");
-        shared.host.error(&Error::Panicked { thread, message });
-        shard.borrow_mut().end_all(1011, "the server failed");
+        let error = Error::Panicked { thread, message };
+        // It may be the host that panics.
+        let _ = catch_unwind(AssertUnwindSafe(|| shared.host.error(&error)));
+        // Those that were told of by the end of their tasks are gone already.
+        shard.borrow_mut().fail_all();
         shard.borrow_mut().flush_host();
-        shared.load[usize::from(index)].store(0, Ordering::Relaxed);
     }
 }
 
 /// The shard's own loop: the mailbox and the timers.
-async fn main(shard: &ShardRef, source: &acceptor::Source) {
+async fn main(shard: &ShardRef, source: &acceptor::Source, left: &mut Vec<Item>) {
     let shared = Arc::clone(&shard.borrow().shared);
     let mailbox = &shared.mailboxes[usize::from(shard.borrow().index)];
     let mut timer = interval(tick(&shared.config));
     timer.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut items = Vec::new();
+    let mut items = std::mem::take(left);
     tokio::task::spawn_local(flush_host(Rc::clone(shard)));
     tokio::task::spawn_local(acceptor::run(Rc::clone(source), Rc::clone(shard)));
+    do_all(shard, &mut items, left);
     loop {
+        if shard.borrow_mut().has_stopped() {
+            shard.borrow_mut().flush_host();
+            return;
+        }
         // An empty shard has nothing to time: the process sleeps.
         let idle = shard.borrow().is_idle();
         let stop_at = shard.borrow().stopping;
         tokio::select! {
             () = mailbox.woken() => {
                 let room = mailbox.drain(&mut items);
-                for item in items.drain(..) {
-                    match item {
-                        Item::Batch(batch) => shard.borrow_mut().execute(batch),
-                        Item::Control(control) => obey(shard, control),
-                    }
-                }
+                do_all(shard, &mut items, left);
                 shard.borrow_mut().give_turns(room);
                 write_dirty(shard).await;
             }
             _ = timer.tick(), if !idle => shard.borrow_mut().check_timers(),
             () = sleep_until(stop_at.unwrap_or_else(Instant::now).into()), if stop_at.is_some() => {}
         }
-        if shard.borrow_mut().has_stopped() {
-            shard.borrow_mut().flush_host();
-            return;
-        }
         // One burst of a producer must not keep its items' memory.
         if items.capacity() > 1024 {
             items = Vec::new();
+        }
+    }
+}
+
+/// Does what was asked for. If one item's panic ends it, the others are in `left`.
+fn do_all(shard: &ShardRef, items: &mut Vec<Item>, left: &mut Vec<Item>) {
+    struct Turn<'a>(std::vec::Drain<'a, Item>, &'a mut Vec<Item>);
+    impl Drop for Turn<'_> {
+        fn drop(&mut self) {
+            self.1.extend(self.0.by_ref());
+        }
+    }
+    let mut turn = Turn(items.drain(..), left);
+    while let Some(item) = turn.0.next() {
+        match item {
+            Item::Batch(batch) => shard.borrow_mut().execute(batch),
+            Item::Control(control) => obey(shard, control),
         }
     }
 }
@@ -168,20 +185,19 @@ async fn flush_host(shard: ShardRef) {
 
 fn obey(shard: &ShardRef, control: Control) {
     match control {
-        Control::Accept(stream, address) => {
+        Control::Accept(stream, address, load) => {
             // Registers with this thread's runtime; a socket that cannot be is closed by the drop.
             match stream.register() {
                 Ok(stream) => {
-                    tokio::task::spawn_local(http::serve(Rc::clone(shard), stream, address));
+                    tokio::task::spawn_local(http::serve(Rc::clone(shard), stream, address, load));
                 }
-                Err(error) => {
-                    log::warn!("{address} cannot be served: {error}");
-                    shard.borrow().connection_ended();
-                }
+                Err(error) => log::warn!("{address} cannot be served: {error}"),
             }
         }
         Control::Rehome { from, returned } => shard.borrow_mut().rehome(from, returned),
         Control::Shutdown { timeout } => shard.borrow_mut().shut_down(timeout),
+        #[cfg(feature = "faults")]
+        Control::Fault(fault) => fault.strike(),
     }
 }
 
@@ -226,9 +242,7 @@ impl Shard {
 
     /// A TCP connection of this shard is gone.
     pub(crate) fn connection_ended(&self) {
-        let load = &self.shared.load[usize::from(self.index)];
-        // A panic sets the load to 0 before its tasks are counted out.
-        let _ = load.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| n.checked_sub(1));
+        self.shared.load[usize::from(self.index)].fetch_sub(1, Ordering::Relaxed);
     }
 
     /// Has the shard's loop look at whether there is something to time, and whether a shutdown is complete.
@@ -253,30 +267,31 @@ impl Shard {
     pub(crate) fn execute(&mut self, batch: Batch) {
         let bytes = Bytes::from(batch.bytes);
         let mut end = 0;
-        for command in batch.commands {
-            match command {
+        let mut rest = Rest { shared: Arc::clone(&self.shared), commands: batch.commands, done: 0 };
+        while let Some(command) = rest.commands.get(rest.done) {
+            match *command {
                 Command::Send { id, unused, len } => {
                     let payload = len as usize - MAX_SENT_HEADER;
                     let start = end + usize::from(unused);
                     end += len as usize;
                     self.enqueue(id, &bytes, start..end, payload);
                 }
-                Command::Give { id, frame, payload } => {
-                    self.enqueue(id, &frame, 0..frame.len(), payload as usize);
+                Command::Give { id, ref frame, payload } => {
+                    self.enqueue(id, frame, 0..frame.len(), payload as usize);
                 }
-                Command::Share { to, frame, except } => self.fan_out(&to, &frame, except),
-                Command::Subscribe { id, topic, subscribe } => {
+                Command::Share { ref to, ref frame, except } => self.fan_out(to, frame, except),
+                Command::Subscribe { id, ref topic, subscribe } => {
                     // One that has ended leaves all the same: the end took it out of those topics alone that it still had.
                     if !subscribe {
-                        self.leave_topic(id, &topic);
+                        self.leave_topic(id, topic);
                     } else if self.client(id).is_some_and(|client| !client.ended) {
-                        self.join_topic(id, topic);
+                        self.join_topic(id, Arc::clone(topic));
                     }
                 }
-                Command::Close { id, code, reason } => {
+                Command::Close { id, code, ref reason } => {
                     let deadline = Instant::now() + self.shared.config.close_timeout;
                     if let Some(client) = self.client(id) {
-                        client.close(code, &reason, deadline);
+                        client.close(code, reason, deadline);
                     }
                 }
                 Command::Hold { id, held } => {
@@ -285,6 +300,7 @@ impl Shard {
                     }
                 }
             }
+            rest.done += 1;
         }
     }
 
@@ -396,7 +412,7 @@ impl Shard {
     }
 
     /// Closes every socket with 1001 and lets the loop end when all have.
-    fn shut_down(&mut self, timeout: Duration) {
+    pub(crate) fn shut_down(&mut self, timeout: Duration) {
         let deadline = Instant::now() + timeout;
         if self.stopping.is_some_and(|earlier| earlier <= deadline) {
             return;
@@ -410,7 +426,7 @@ impl Shard {
     }
 
     /// Whether a shutdown is complete, or out of time: then what is left is cut.
-    fn has_stopped(&mut self) -> bool {
+    pub(crate) fn has_stopped(&mut self) -> bool {
         match self.stopping {
             None => false,
             Some(_) if self.population == 0 => true,
@@ -433,7 +449,8 @@ impl Shard {
     /// Ends what is left and gives up what no host took.
     fn end_all(&mut self, code: u16, reason: &str) {
         for slot in 0..self.clients.len() {
-            let Some(client) = self.clients[slot].as_deref() else { continue };
+            // The last one that goes may take the places of all with it.
+            let Some(client) = self.clients.get(slot).and_then(Option::as_deref) else { continue };
             let id = client.uuid.id;
             if !client.ended {
                 let info = match &client.closing {
@@ -443,6 +460,42 @@ impl Shard {
                 self.end(id, info);
             }
             self.cut_short(id);
+        }
+    }
+
+    /// The same after a panic of the shard, with 1011. The host may be what panics: that ends no thread.
+    pub(crate) fn fail_all(&mut self) {
+        for slot in 0..self.clients.len() {
+            let Some(client) = self.clients.get(slot).and_then(Option::as_deref) else { continue };
+            let id = client.uuid.id;
+            let told = catch_unwind(AssertUnwindSafe(|| {
+                self.fail(id);
+                self.cut_short(id);
+            }));
+            if told.is_err() {
+                log::error!("the host panicked at a Close");
+                self.discard(id);
+            }
+        }
+    }
+}
+
+/// Commands of a batch that are not done yet. Bytes of sends that a panic leaves undone are given back.
+struct Rest {
+    shared: Arc<Shared>,
+    commands: Vec<Command>,
+    done: usize,
+}
+
+impl Drop for Rest {
+    fn drop(&mut self) {
+        for command in self.commands.iter().skip(self.done) {
+            let (id, payload) = match *command {
+                Command::Send { id, len, .. } => (id, len as usize - MAX_SENT_HEADER),
+                Command::Give { id, payload, .. } => (id, payload as usize),
+                _ => continue,
+            };
+            self.shared.registry.unreserve(id, payload + ENTRY_BYTES);
         }
     }
 }

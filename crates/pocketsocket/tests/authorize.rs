@@ -266,8 +266,9 @@ async fn many_are_asked_about_at_once_and_answered_in_any_order() {
         let data = asked.request().url.clone();
         asked.answer(accept(&data));
     }
+    let mut open = Vec::new();
     for client in clients {
-        client.await.unwrap();
+        open.push(client.await.unwrap());
     }
     for _ in 0..100 {
         let Seen::Connect { request, .. } = rig.next().await.seen else { panic!("no Connect") };
