@@ -1,18 +1,21 @@
 //! One socket as its shard knows it: what waits to be sent, what waits for the host, and what the timers look at.
+//!
+//! There are many, and nearly all are idle: what only a busy or ending one needs is behind a pointer.
 
-use std::{collections::VecDeque, net::IpAddr, task::Waker, time::Instant};
+use std::{net::IpAddr, task::Waker, time::Instant};
 
 use crate::{
-    CloseInfo, Config, Lane, Pending, Request, Uuid, limits::INBOUND_MESSAGE, outgoing::Outgoing,
-    stream::Stream,
+    CloseInfo, Config, Lane, Pending, Request, Uuid, inbound::Inbound, limits::INBOUND_MESSAGE,
+    outgoing::Outgoing, stream::Stream, timers::Moment,
 };
 
 /// What is kept of the request for a host that takes the socket over; headers are not.
 #[derive(Debug, Default)]
 pub(crate) struct About {
-    url: Box<str>,
-    protocol: Box<str>,
-    data: Box<str>,
+    /// Url, protocol and data, one behind the other; where the latter two begin.
+    texts: Box<str>,
+    protocol: u32,
+    data: u32,
     remote_address: Option<IpAddr>,
     /// It has a place among the connections of its address.
     placed: bool,
@@ -20,10 +23,12 @@ pub(crate) struct About {
 
 impl About {
     pub(crate) fn of(request: &Request) -> Self {
+        // Their lengths are bounded far below that.
+        let at = |len: usize| u32::try_from(len).unwrap_or(u32::MAX);
         Self {
-            url: request.url.as_str().into(),
-            protocol: request.protocol.as_str().into(),
-            data: request.data.as_str().into(),
+            texts: [&request.url[..], &request.protocol, &request.data].concat().into(),
+            protocol: at(request.url.len()),
+            data: at(request.url.len() + request.protocol.len()),
             remote_address: request.remote_address,
             placed: true,
         }
@@ -35,12 +40,15 @@ impl About {
     }
 
     fn request(&self) -> Box<Request> {
+        let part = |start: u32, end: usize| {
+            self.texts.get(start as usize..end).unwrap_or_default().to_owned()
+        };
         Box::new(Request {
-            url: self.url.to_string(),
+            url: part(0, self.protocol as usize),
             headers: Vec::new(),
             remote_address: self.remote_address,
-            protocol: self.protocol.to_string(),
-            data: self.data.to_string(),
+            protocol: part(self.protocol, self.data as usize),
+            data: part(self.data, self.texts.len()),
         })
     }
 }
@@ -65,12 +73,12 @@ pub(crate) struct Client {
     pub(crate) moved: bool,
     /// Answers to the pings of a turn, frame by frame. A client that does not read gets the latest alone: earlier ones need
     /// none (RFC 6455 section 5.5.3).
-    pub(crate) pongs: Vec<u8>,
+    #[expect(clippy::box_collection, reason = "a third of its size while there are none")]
+    pub(crate) pongs: Option<Box<Vec<u8>>>,
     /// Set once: send this Close after what is queued, and be done by the deadline.
-    pub(crate) closing: Option<(CloseInfo, Instant)>,
+    pub(crate) closing: Option<Box<(CloseInfo, Instant)>>,
     /// Events that the host had no room for, in order.
-    pub(crate) inbound: VecDeque<Pending>,
-    pub(crate) inbound_cost: usize,
+    pub(crate) inbound: Inbound,
     /// Whether it stands in its lane's round.
     pub(crate) in_round: bool,
     /// The connection does not read: it waits for room in `inbound` or for a token, or is held.
@@ -83,16 +91,21 @@ pub(crate) struct Client {
     pub(crate) ended: bool,
     /// The timers ask for a ping.
     pub(crate) ping_due: bool,
-    pub(crate) last_read: Instant,
-    pub(crate) last_ping: Instant,
+    pub(crate) last_read: Moment,
+    pub(crate) last_ping: Moment,
     /// When the timers last saw that the system takes what is queued, or that nothing is.
-    pub(crate) last_moved: Instant,
+    pub(crate) last_moved: Moment,
     pub(crate) about: About,
 }
 
 impl Client {
-    pub(crate) fn new(uuid: Uuid, lane: Lane, about: About, stream: Option<Stream>) -> Self {
-        let now = Instant::now();
+    pub(crate) fn new(
+        uuid: Uuid,
+        lane: Lane,
+        about: About,
+        stream: Option<Stream>,
+        now: Moment,
+    ) -> Self {
         Self {
             uuid,
             lane,
@@ -102,10 +115,9 @@ impl Client {
             dirty: false,
             blocked: false,
             moved: false,
-            pongs: Vec::new(),
+            pongs: None,
             closing: None,
-            inbound: VecDeque::new(),
-            inbound_cost: 0,
+            inbound: Inbound::default(),
             in_round: false,
             paused: false,
             held: false,
@@ -129,7 +141,7 @@ impl Client {
     pub(crate) fn may_read(&self, config: &Config, waiting: usize) -> bool {
         !self.held
             && (self.inbound.is_empty()
-                || (self.inbound_cost < config.inbound_limit
+                || (self.inbound.cost() < config.inbound_limit
                     && self.inbound.len() * INBOUND_MESSAGE < config.inbound_limit
                     && waiting < config.inbound_total))
     }
@@ -164,9 +176,33 @@ impl Client {
     pub(crate) fn close(&mut self, code: u16, reason: &str, deadline: Instant) {
         if self.closing.is_none() {
             let info = CloseInfo { code, reason: reason.to_owned(), was_clean: false };
-            self.closing = Some((info, deadline));
+            self.closing = Some(Box::new((info, deadline)));
             self.held = false;
             self.wake();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_idle_socket_is_small() {
+        assert!(size_of::<Client>() <= 208, "{}", size_of::<Client>());
+    }
+
+    #[test]
+    fn what_is_kept_of_a_request_is_all_but_its_headers() {
+        let request = Request {
+            url: "/é?b".into(),
+            headers: vec![("host".into(), "x".into())],
+            remote_address: "::1".parse().ok(),
+            protocol: "chat".into(),
+            data: "a\nb".into(),
+        };
+        let kept = *About::of(&request).request();
+        assert_eq!(kept, Request { headers: Vec::new(), ..request });
+        assert_eq!(*About::default().request(), Request::default());
     }
 }

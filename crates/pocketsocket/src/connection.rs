@@ -4,9 +4,9 @@
 //! idle socket keeps neither buffer nor queue.
 
 use std::{
-    future::poll_fn,
     panic::{AssertUnwindSafe, catch_unwind},
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll, ready},
     time::Instant,
 };
@@ -38,7 +38,8 @@ pub(crate) fn open(shard: ShardRef, stream: Stream, early: &[u8], uuid: Uuid, re
     {
         let mut state = guard.shard.borrow_mut();
         let lane = state.shared.host.assign();
-        state.insert(Client::new(uuid, lane, About::of(&request), Some(stream)));
+        let now = state.shared.now();
+        state.insert(Client::new(uuid, lane, About::of(&request), Some(stream), now));
         state.shared.counters(state.index).opened.add(1);
         log::debug!("{uuid} opened: {}", request.url);
         if request.protocol == HELLO {
@@ -59,13 +60,8 @@ pub(crate) fn open(shard: ShardRef, stream: Stream, early: &[u8], uuid: Uuid, re
     }
     // A copy: the original keeps the whole buffer of the request alive, also when nothing is left of it.
     let early = early.to_vec();
-    tokio::task::spawn_local(run(guard, early));
-}
-
-async fn run(guard: EndGuard, early: Vec<u8>) {
-    let id = guard.id;
     let limit = guard.shard.borrow().shared.config.rate_limit;
-    let mut connection = Connection {
+    let connection = Connection {
         id,
         decoder: Decoder::default(),
         carried: early,
@@ -73,25 +69,34 @@ async fn run(guard: EndGuard, early: Vec<u8>) {
         closing: None,
         bucket: limit.map(|limit| Box::new(Bucket::new(limit, Instant::now()))),
     };
-    let outcome = poll_fn(|cx| connection.poll(cx, &guard.shard)).await;
-    let shared = std::sync::Arc::clone(&guard.shard.borrow().shared);
-    let (stream, place) = {
-        let mut shard = guard.shard.borrow_mut();
-        let client = shard.client(id);
-        let (stream, address) =
-            client.map(|client| (client.stream.take(), client.about.take_place())).unzip();
-        // It is a connection of its address until it is gone.
-        let place = Place::of(&shared, address.flatten());
-        shard.end(id, outcome.info);
-        (stream.flatten(), place)
-    };
-    if let (Some(last), Some(stream)) = (outcome.last_words, stream) {
-        // Boxed: few sockets come here at a time, and all others would carry its size.
-        Box::pin(async move {
-            linger(stream, last, &shared.config).await;
-            drop(place);
-        })
-        .await;
+    tokio::task::spawn_local(Task { connection, lingering: None, guard });
+}
+
+/// The task of a socket. Not an async function: that would keep its arguments and locals beside what it waits for, in twice
+/// the size.
+struct Task {
+    connection: Connection,
+    /// What is left to do once the socket has ended. Few sockets are there at a time: all others would carry its size.
+    lingering: Option<Pin<Box<dyn Future<Output = ()>>>>,
+    /// However the task ends, its Close is told: by a panic or the end of the runtime too. Dropped last.
+    guard: EndGuard,
+}
+
+impl Future for Task {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let task = self.get_mut();
+        loop {
+            if let Some(lingering) = &mut task.lingering {
+                return lingering.as_mut().poll(cx);
+            }
+            let outcome = ready!(task.connection.poll(cx, &task.guard.shard));
+            task.lingering = task.guard.end(outcome);
+            if task.lingering.is_none() {
+                return Poll::Ready(());
+            }
+        }
     }
 }
 
@@ -99,6 +104,25 @@ async fn run(guard: EndGuard, early: Vec<u8>) {
 struct EndGuard {
     shard: ShardRef,
     id: SocketId,
+}
+
+impl EndGuard {
+    /// Tells of the end. Gives what is left to do.
+    fn end(&self, outcome: Outcome) -> Option<Pin<Box<dyn Future<Output = ()>>>> {
+        let mut shard = self.shard.borrow_mut();
+        let shared = Arc::clone(&shard.shared);
+        let client = shard.client(self.id);
+        let (stream, address) =
+            client.map(|client| (client.stream.take(), client.about.take_place())).unzip();
+        // It is a connection of its address until it is gone.
+        let place = Place::of(&shared, address.flatten());
+        shard.end(self.id, outcome.info);
+        let (stream, last) = (stream.flatten()?, outcome.last_words?);
+        Some(Box::pin(async move {
+            linger(stream, last, &shared.config).await;
+            drop(place);
+        }))
+    }
 }
 
 impl Drop for EndGuard {
@@ -153,7 +177,7 @@ impl Connection {
             Some(waker) => waker.clone_from(cx.waker()),
             none => *none = Some(cx.waker().clone()),
         }
-        if let Some((info, deadline)) = &client.closing
+        if let Some((info, deadline)) = client.closing.as_deref()
             && Instant::now() >= *deadline
         {
             // Time is up: the connection is cut without the client's Close.
@@ -165,7 +189,7 @@ impl Connection {
         let outcome = self.read(cx, shard);
         shard.relay.flush();
         if outcome.is_pending()
-            && shard.client(self.id).is_some_and(|client| !client.pongs.is_empty())
+            && shard.client(self.id).is_some_and(|client| client.pongs.is_some())
         {
             return self.write(cx, shard);
         }
@@ -220,8 +244,9 @@ impl Connection {
             }
             let filled = space.filled_mut();
             let len = filled.len();
+            let now = shard.shared.now();
             if let Some(client) = shard.client(self.id) {
-                client.last_read = Instant::now();
+                client.last_read = now;
             }
             let taken = match self.decode(cx, shard, filled) {
                 Ok(taken) => taken,
@@ -330,10 +355,11 @@ impl Connection {
             }
             Received::Ping(payload) => {
                 if let Some(client) = shard.client(self.id) {
+                    let pongs = client.pongs.get_or_insert_default();
                     if client.blocked {
-                        client.pongs.clear();
+                        pongs.clear();
                     }
-                    client.pongs.extend(encode(opcode::PONG, payload));
+                    pongs.extend(encode(opcode::PONG, payload));
                 }
                 Ok(0)
             }

@@ -86,7 +86,6 @@ impl Shard {
         let cost = event.cost();
         let Some(client) = self.client(id) else { return };
         client.inbound.push_back(event);
-        client.inbound_cost += cost;
         let (lane, ended) = (client.lane, client.ended);
         self.shared.inbound.fetch_add(cost, Ordering::Relaxed);
         if lane == Lane::NONE {
@@ -142,14 +141,13 @@ impl Shard {
             self.shared.inbound.fetch_sub(cost, Ordering::Relaxed);
             // A Close that was taken has removed its client.
             let Some(client) = self.client(id) else { continue };
-            client.inbound_cost -= cost;
             // A held one stays paused, however empty its queue is.
-            if client.paused && !client.held && client.inbound_cost <= enough {
+            if client.paused && !client.held && client.inbound.cost() <= enough {
                 client.paused = false;
                 client.wake();
             }
             if client.inbound.is_empty() {
-                client.inbound.shrink_to_fit();
+                client.inbound.clear();
             } else {
                 self.join_round(id);
             }
@@ -208,7 +206,7 @@ impl Shard {
     /// Gives up what waits of a socket that has ended, counted.
     pub(crate) fn discard(&mut self, id: SocketId) {
         let Some(client) = self.client(id) else { return };
-        let (events, cost) = (client.inbound.len(), client.inbound_cost);
+        let (events, cost) = (client.inbound.len(), client.inbound.cost());
         self.shared.inbound.fetch_sub(cost, Ordering::Relaxed);
         self.shared.counters(self.index).discarded.add(events);
         self.remove(id);
@@ -221,7 +219,7 @@ impl Shard {
         let close = client.inbound.back().cloned();
         if let (Some(close @ Pending::Close(_)), true) = (close, client.lane.index().is_some()) {
             let messages = client.inbound.len() - 1;
-            let cost = std::mem::take(&mut client.inbound_cost);
+            let cost = client.inbound.cost();
             client.inbound.clear();
             self.shared.inbound.fetch_sub(cost, Ordering::Relaxed);
             self.shared.counters(self.index).discarded.add(messages);
@@ -252,7 +250,8 @@ impl Shard {
         for (uuid, events) in returned {
             if self.client(uuid.id).is_none() {
                 // The old lane had taken its Close, and nobody was told of it.
-                let mut client = Client::new(uuid, from, About::default(), None);
+                let now = self.shared.now();
+                let mut client = Client::new(uuid, from, About::default(), None, now);
                 client.introduced = true;
                 client.ended = true;
                 self.insert(client);
@@ -262,7 +261,6 @@ impl Shard {
             let unknown = matches!(events.first(), Some(Pending::Connect { resumed: false, .. }));
             client.introduced &= !unknown;
             let cost: usize = events.iter().map(Pending::cost).sum();
-            client.inbound_cost += cost;
             for event in events.into_iter().rev() {
                 client.inbound.push_front(event);
             }
@@ -285,7 +283,6 @@ impl Shard {
             client.resume();
             if !matches!(client.inbound.front(), Some(Pending::Connect { .. })) {
                 let introduction = client.introduction();
-                client.inbound_cost += introduction.cost();
                 self.shared.inbound.fetch_add(introduction.cost(), Ordering::Relaxed);
                 client.inbound.push_front(introduction);
             }
@@ -364,7 +361,8 @@ mod tests {
             let shared = Shared::new(config, address, host, Page::new(None), registry, None);
             let mut shard = Shard::new(shared, 0);
             let wakes = Arc::<Wakes>::default();
-            let mut client = Client::new(uuid, LANE, About::default(), None);
+            let now = shard.shared.now();
+            let mut client = Client::new(uuid, LANE, About::default(), None, now);
             client.waker = Some(Waker::from(Arc::clone(&wakes)));
             shard.insert(client);
             Self { shard, id: uuid.id, open, wakes }

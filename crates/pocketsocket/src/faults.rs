@@ -88,7 +88,8 @@ mod tests {
 
     fn open(shard: &mut Shard) -> SocketId {
         let uuid = shard.shared.registry.open(0).unwrap();
-        shard.insert(Client::new(uuid, Lane::host(0), About::default(), None));
+        let now = shard.shared.now();
+        shard.insert(Client::new(uuid, Lane::host(0), About::default(), None, now));
         uuid.id
     }
 

@@ -59,6 +59,7 @@ mod handshake;
 mod host;
 mod http;
 mod id;
+mod inbound;
 mod limits;
 mod linger;
 mod logging;

@@ -277,7 +277,8 @@ impl Run {
         assert_eq!(uuid.is_some(), alive < SOCKETS, "as many as the limit says");
         let Some(uuid) = uuid else { return };
         assert!(self.sockets.iter().all(|socket| socket.uuid != uuid), "a name is new");
-        self.shards[shard].insert(Client::new(uuid, Lane::DISCARD, About::default(), None));
+        let now = self.shared.now();
+        self.shards[shard].insert(Client::new(uuid, Lane::DISCARD, About::default(), None, now));
         self.sockets.push(Socket {
             uuid,
             shard,

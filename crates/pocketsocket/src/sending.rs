@@ -154,19 +154,18 @@ impl Connection {
     /// Queues what the server itself has to say.
     fn queue_own_frames(&mut self, client: &mut Client, pool: &mut Pool) {
         if self.closing.is_some() {
-            client.pongs = Vec::new();
+            client.pongs = None;
             return;
         }
         if client.blocked {
             // The pongs of one turn, one more and one ping at most wait for a client that does not read.
-        } else if !client.pongs.is_empty() {
-            let pongs = std::mem::take(&mut client.pongs);
+        } else if let Some(pongs) = client.pongs.take() {
             client.out.get_or_insert_with(|| pool.take()).push_copy(&pongs, 0);
         } else if std::mem::take(&mut client.ping_due) {
             let ping = [0x80 | opcode::PING, 0];
             client.out.get_or_insert_with(|| pool.take()).push_copy(&ping, 0);
         }
-        if let Some((info, _)) = &client.closing {
+        if let Some((info, _)) = client.closing.as_deref() {
             let close = encode_close(info.code, &info.reason);
             client.out.get_or_insert_with(|| pool.take()).push_copy(&close, 0);
             self.closing = Some(info.clone());

@@ -27,6 +27,7 @@ use crate::{
     stats::Counters,
     stream::Listener,
     sync::lock,
+    timers::Moment,
 };
 
 /// A server. Clones are handles to the same one; it runs until [`Server::shutdown`], whoever holds handles.
@@ -80,6 +81,11 @@ impl Shared {
     /// For threads that are no shard.
     pub(crate) fn caller_counters(&self) -> &Counters {
         &self.counters[self.mailboxes.len()]
+    }
+
+    /// The time, as sockets keep it.
+    pub(crate) fn now(&self) -> Moment {
+        Moment::after(self.started)
     }
 
     pub(crate) fn stats(&self) -> Stats {

@@ -165,7 +165,7 @@ fn do_all(shard: &ShardRef, items: &mut Vec<Item>, left: &mut Vec<Item>) {
         }
     }
     let mut turn = Turn(items.drain(..), left);
-    while let Some(item) = turn.0.next() {
+    for item in turn.0.by_ref() {
         match item {
             Item::Batch(batch) => shard.borrow_mut().execute(batch),
             Item::Control(control) => obey(shard, control),
@@ -453,7 +453,7 @@ impl Shard {
             let Some(client) = self.clients.get(slot).and_then(Option::as_deref) else { continue };
             let id = client.uuid.id;
             if !client.ended {
-                let info = match &client.closing {
+                let info = match client.closing.as_deref() {
                     Some((ours, _)) => ours.clone(),
                     None => CloseInfo { code, reason: reason.to_owned(), was_clean: false },
                 };
