@@ -4,16 +4,15 @@
 //! allocation. Messages are bounded to what the hook handles in about 1 ms, as measured; Connect and Close have room of
 //! their own, since there can be only one of each a socket.
 
-use std::sync::{
-    Mutex, MutexGuard, PoisonError,
-    atomic::{AtomicBool, AtomicUsize, Ordering},
-};
+use std::sync::atomic::AtomicUsize;
 
 use pocketsocket::{Error, Event, EventKind, Lane, Offer, SocketId};
 
 use crate::{
+    bell::Bell,
     js::Doorbell,
     slab::{Record, SLAB_BYTES, Slab, kind, request_to_text},
+    sync::{AtomicBool, Mutex, MutexGuard, lock},
     text::{Form, with_form},
 };
 
@@ -27,9 +26,7 @@ const MAX_ERRORS: usize = 64;
 /// The inbox of one JavaScript thread. They live in a table of the process, so that a shard reaches one by its lane.
 pub struct Inbox {
     state: Mutex<State>,
-    doorbell: Mutex<Option<Doorbell>>,
-    /// Whether the door-bell was rung and the thread has not yet found the inbox empty.
-    rung: AtomicBool,
+    bell: Bell<Doorbell>,
     /// Sockets whose lane this is.
     pub sockets: AtomicUsize,
 }
@@ -76,14 +73,13 @@ impl Inbox {
                 refused: false,
                 known: Vec::new(),
             }),
-            doorbell: Mutex::new(None),
-            rung: AtomicBool::new(false),
+            bell: Bell { rung: AtomicBool::new(false), doorbell: Mutex::new(None) },
             sockets: AtomicUsize::new(0),
         }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
 
     /// Takes the inbox for a thread; false if another has it.
@@ -93,15 +89,13 @@ impl Inbox {
             return false;
         }
         state.limit = MIN_RECORDS;
-        self.rung.store(false, Ordering::SeqCst);
-        *self.doorbell.lock().unwrap_or_else(PoisonError::into_inner) = Some(doorbell);
+        self.bell.hang(doorbell);
         true
     }
 
     /// The thread ends: no ring after this, and nothing is taken. Gives what had not been swapped out.
     pub fn abandon(&self) -> Slab {
-        // Waits for a ring that is under way: after this the door-bell may be destroyed.
-        *self.doorbell.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        self.bell.take_down();
         let mut state = self.state();
         state.owned = false;
         state.hooked = false;
@@ -220,15 +214,11 @@ impl Inbox {
 
     /// Wakes the thread for what was taken, unless somebody has, or it has found it by itself.
     pub fn ring(&self) {
-        if self.rung.load(Ordering::SeqCst) || self.state().slab.records.is_empty() {
-            return;
-        }
-        if self.rung.swap(true, Ordering::SeqCst) {
-            return;
-        }
-        if let Some(doorbell) = &*self.doorbell.lock().unwrap_or_else(PoisonError::into_inner) {
-            doorbell.ring();
-        }
+        self.bell.ring(|| self.is_empty(), Doorbell::ring);
+    }
+
+    fn is_empty(&self) -> bool {
+        self.state().slab.records.is_empty()
     }
 
     /// Exchanges the filled slab for an empty one, and sets how many messages may wait. Gives whether shards were refused.
@@ -242,9 +232,7 @@ impl Inbox {
 
     /// The thread goes to sleep; false if something came meanwhile, and it has to look again.
     pub fn sleep(&self) -> bool {
-        self.rung.store(false, Ordering::SeqCst);
-        let empty = self.state().slab.records.is_empty();
-        empty || self.rung.swap(true, Ordering::SeqCst)
+        self.bell.sleep(|| self.is_empty())
     }
 }
 

@@ -10,6 +10,7 @@
 #![cfg_attr(test, allow(dead_code))]
 
 mod authorizer;
+mod bell;
 mod bridge;
 mod calls;
 mod cli;
@@ -19,6 +20,7 @@ mod instance;
 mod js;
 mod send;
 mod slab;
+mod sync;
 mod text;
 
 use napi::{Env, bindgen_prelude::Object};

@@ -3,6 +3,9 @@
 /// How many sockets a server can number: the slot has 22 bits in a uuid.
 pub(crate) const MAX_SLOTS: usize = (1 << 22) - 1;
 
+/// How many of them are allocated at a time.
+pub(crate) const CHUNK: usize = 1024;
+
 /// How much one socket may bring into the server in one turn, so that a flood cannot hold its shard.
 pub(crate) const TURN_BYTES: usize = 64 * 1024;
 /// How many messages one socket may bring in one turn.

@@ -4,23 +4,20 @@
 //! What can pile up here is bounded elsewhere: messages by their sockets' byte counters, broadcasts and commands by the
 //! process's budget, accepted connections by `max_connections`.
 
-use std::{
-    sync::{
-        Arc, Mutex,
-        atomic::{AtomicBool, AtomicU64, Ordering},
-    },
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use tokio::sync::Notify;
 
 use crate::{
     Lane, Pending, SocketId, Uuid,
     acceptor::Load,
     stream::{self, Accepted},
-    sync::lock,
 };
+
+mod queue;
+
+/// The way into one shard.
+pub(crate) type Mailbox = queue::Mailbox<Item>;
 
 /// Commands of one producer for one shard, in the order of the calls.
 #[derive(Debug, Default)]
@@ -119,68 +116,4 @@ pub(crate) enum Control {
 pub(crate) enum Item {
     Batch(Batch),
     Control(Control),
-}
-
-#[derive(Debug, Default)]
-struct Queue {
-    items: Vec<Item>,
-    closed: bool,
-}
-
-/// The way into one shard.
-#[derive(Debug, Default)]
-pub(crate) struct Mailbox {
-    queue: Mutex<Queue>,
-    /// Lanes that have room again, a bit each.
-    room: AtomicU64,
-    /// Whether the shard was woken and has not drained yet.
-    scheduled: AtomicBool,
-    notify: Notify,
-}
-
-impl Mailbox {
-    pub(crate) fn post(&self, item: Item) {
-        let mut queue = lock(&self.queue);
-        if queue.closed {
-            return;
-        }
-        queue.items.push(item);
-        drop(queue);
-        self.wake();
-    }
-
-    /// A lane takes events again.
-    pub(crate) fn room(&self, lane: Lane) {
-        self.room.fetch_or(1 << lane.0, Ordering::SeqCst);
-        self.wake();
-    }
-
-    /// Wakes the shard's loop, which then looks at its own state too.
-    pub(crate) fn wake(&self) {
-        if !self.scheduled.swap(true, Ordering::SeqCst) {
-            self.notify.notify_one();
-        }
-    }
-
-    /// Waits for the next wake.
-    pub(crate) async fn woken(&self) {
-        self.notify.notified().await;
-    }
-
-    /// Takes all there is: items in order, and the lanes that have room.
-    pub(crate) fn drain(&self, into: &mut Vec<Item>) -> u64 {
-        // Before the take: who posts after it wakes again.
-        self.scheduled.store(false, Ordering::SeqCst);
-        std::mem::swap(&mut lock(&self.queue).items, into);
-        self.room.swap(0, Ordering::SeqCst)
-    }
-
-    /// The shard has ended: what is left is given up, and what comes is not kept.
-    pub(crate) fn close(&self) {
-        let mut queue = lock(&self.queue);
-        queue.closed = true;
-        let left = std::mem::take(&mut queue.items);
-        drop(queue);
-        drop(left);
-    }
 }

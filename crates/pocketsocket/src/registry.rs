@@ -3,23 +3,16 @@
 //! A slot is a few words of memory at a fixed place, so that a sender on any thread checks a socket and reserves its
 //! bytes with two atomic operations and no lock. The shard that owns the socket is the only one to open and end it.
 
-use std::{
-    collections::BTreeSet,
-    sync::{
-        Arc, Mutex, OnceLock,
-        atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering},
-    },
-};
+use std::{collections::BTreeSet, sync::Arc};
 
 use crate::{
     SendStatus, SocketId, Uuid,
     id::GENERATION_MASK,
-    limits::{MAX_SLOTS, MAX_TOPICS},
-    sync::lock,
+    limits::{CHUNK, MAX_SLOTS, MAX_TOPICS},
+    sync::{
+        AtomicBool, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Mutex, OnceLock, Ordering, lock,
+    },
 };
-
-/// Slots come in chunks that are allocated when first needed and stay: readers need no lock.
-const CHUNK: usize = 1024;
 
 /// The names of the states below.
 const FREE: u8 = 0;
@@ -48,6 +41,7 @@ pub(crate) struct Registry {
     limit: usize,
     backpressure_limit: usize,
     backpressure_total: usize,
+    /// Allocated when first needed, they stay: readers need no lock.
     chunks: Box<[OnceLock<Box<[Slot]>>]>,
     free: Mutex<FreeSlots>,
     open: AtomicUsize,
