@@ -12,11 +12,17 @@ use criterion::{BatchSize, BenchmarkId, Criterion, Throughput, criterion_group, 
 use pocketsocket::{Event, EventKind, Offer, Request, SocketId, Uuid, benching};
 
 #[allow(dead_code, unreachable_pub, unused_imports)]
+#[path = "../../pocketsocket-node/src/bell.rs"]
+mod bell;
+#[allow(dead_code, unreachable_pub, unused_imports)]
 #[path = "../../pocketsocket-node/src/inbox.rs"]
 mod inbox;
 #[allow(dead_code, unreachable_pub, unused_imports)]
 #[path = "../../pocketsocket-node/src/slab.rs"]
 mod slab;
+#[allow(dead_code, unreachable_pub, unused_imports)]
+#[path = "../../pocketsocket-node/src/sync.rs"]
+mod sync;
 #[allow(dead_code, unreachable_pub, unused_imports)]
 #[path = "../../pocketsocket-node/src/text.rs"]
 mod text;
@@ -111,7 +117,7 @@ fn append_to_slab(c: &mut Criterion) {
             b.iter(|| {
                 for _ in 0..BURST {
                     text::with_form(&text, |form| {
-                        slab.push_text(slab::Record::new(id, slab::kind::TEXT), form);
+                        slab.push_text(slab::Record::new(id, slab::kind::TEXT), form, false);
                     });
                 }
                 black_box(slab.size());
@@ -133,7 +139,7 @@ fn pass_through_inbox(c: &mut Criterion) {
     inbox.swap(&mut drained, inbox::MAX_RECORDS);
     let request = Request::default();
     let connect = EventKind::Connect { request: &request, resumed: false };
-    assert_eq!(inbox.offer(&Event { id, uuid, kind: connect }), Offer::Taken);
+    assert_eq!(inbox.offer(&Event { id, uuid, kind: connect }, false), Offer::Taken);
     inbox.swap(&mut drained, inbox::MAX_RECORDS);
     for size in SIZES {
         for (name, text) in [("ascii", ascii(size)), ("cyrillic", cyrillic(size))] {
@@ -143,7 +149,7 @@ fn pass_through_inbox(c: &mut Criterion) {
                 b.iter(|| {
                     drained.clear();
                     for _ in 0..BURST {
-                        black_box(inbox.offer(black_box(&event)));
+                        black_box(inbox.offer(black_box(&event), false));
                     }
                     inbox.swap(&mut drained, inbox::MAX_RECORDS);
                     // A text that is refused would be measured as a quick one.

@@ -138,7 +138,11 @@ impl Host for JsHost {
     }
 
     fn offer(&self, lane: Lane, event: &Event<'_>) -> Offer {
-        lane.index().map_or(Offer::Gone, |index| INBOXES[index].offer(event))
+        lane.index().map_or(Offer::Gone, |index| INBOXES[index].offer(event, false))
+    }
+
+    fn offer_first(&self, lane: Lane, event: &Event<'_>) -> Offer {
+        lane.index().map_or(Offer::Gone, |index| INBOXES[index].offer(event, true))
     }
 
     fn flush(&self, lane: Lane) {

@@ -1,8 +1,11 @@
-//! What waits for one JavaScript thread: records and their payloads, in the order in which they were taken.
+//! What waits for one JavaScript thread: records and their payloads, those of each socket in the order in which they were taken.
 //!
 //! Shards fill one slab while the thread works through the other, so a record costs a short lock and a copy, and no
 //! allocation. Messages are bounded to what the hook handles in about 1 ms, as measured; Connect and Close have room of
 //! their own, since there can be only one of each a socket.
+//!
+//! Between two swaps the first message of each socket comes before all that is not the first of its own: a socket that sends now
+//! and then does not wait behind what a flood has filled the inbox with.
 
 use std::sync::atomic::AtomicUsize;
 
@@ -37,27 +40,57 @@ struct State {
     /// The thread has a hook: sockets may be assigned.
     hooked: bool,
     slab: Slab,
-    /// Records of messages that may wait.
+    /// Messages that may wait as the first of their sockets; of others half as many.
     limit: usize,
+    /// Counts the swaps.
+    period: u32,
     errors: usize,
     /// A shard was refused: it is told when there is room.
     refused: bool,
-    /// By slot, one more than the generation of the socket whose Connect was taken for the hook that is there now. What
-    /// else comes is of a socket that an earlier hook had, and whose shard has not given it a new lane yet.
-    known: Vec<u32>,
+    /// By slot: the sockets whose Connect was taken for the hook that is there now. What else comes is of a socket that an
+    /// earlier hook had, and whose shard has not given it a new lane yet.
+    known: Vec<Known>,
+}
+
+/// What the inbox knows of a slot.
+#[derive(Debug, Clone, Copy, Default)]
+struct Known {
+    /// One more than the generation of its socket.
+    socket: u32,
+    /// The period of its last message.
+    period: u32,
+}
+
+/// Where a record goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Place {
+    /// A Connect, before all messages of its socket.
+    First,
+    /// A message: before others if it is the first of its socket, with `only` or not at all.
+    Message { only_first: bool },
+    /// Behind all.
+    Last,
 }
 
 impl State {
-    fn knows(&self, id: SocketId) -> bool {
-        self.known.get(id.slot as usize).is_some_and(|&known| known == id.generation + 1)
+    fn known(&mut self, id: SocketId) -> Option<&mut Known> {
+        self.known.get_mut(id.slot as usize).filter(|known| known.socket == id.generation + 1)
     }
 
     fn meet(&mut self, id: SocketId) {
         let slot = id.slot as usize;
         if self.known.len() <= slot {
-            self.known.resize(slot + 1, 0);
+            self.known.resize(slot + 1, Known::default());
         }
-        self.known[slot] = id.generation + 1;
+        // No period has this number while it lasts.
+        let period = self.period.wrapping_sub(1);
+        self.known[slot] = Known { socket: id.generation + 1, period };
+    }
+
+    /// Takes all that waits, in its order.
+    fn take_slab(&mut self) -> Slab {
+        self.slab.settle();
+        std::mem::take(&mut self.slab)
     }
 }
 
@@ -67,8 +100,14 @@ impl Inbox {
             state: Mutex::new(State {
                 owned: false,
                 hooked: false,
-                slab: Slab { records: Vec::new(), bytes: Vec::new(), wide: Vec::new() },
+                slab: Slab {
+                    records: Vec::new(),
+                    later: Vec::new(),
+                    bytes: Vec::new(),
+                    wide: Vec::new(),
+                },
                 limit: MIN_RECORDS,
+                period: 0,
                 errors: 0,
                 refused: false,
                 known: Vec::new(),
@@ -101,7 +140,7 @@ impl Inbox {
         state.hooked = false;
         state.refused = false;
         state.known = Vec::new();
-        std::mem::take(&mut state.slab)
+        state.take_slab()
     }
 
     pub fn is_owned(&self) -> bool {
@@ -117,11 +156,11 @@ impl Inbox {
         let mut state = self.state();
         state.hooked = hooked;
         state.known = Vec::new();
-        if hooked { Slab::default() } else { std::mem::take(&mut state.slab) }
+        if hooked { Slab::default() } else { state.take_slab() }
     }
 
-    /// Takes an event of a socket.
-    pub fn offer(&self, event: &Event<'_>) -> Offer {
+    /// Takes an event of a socket; with `only_first` a message only if its socket has none here since the last swap.
+    pub fn offer(&self, event: &Event<'_>, only_first: bool) -> Offer {
         let record = |kind| Record::new(event.id, kind);
         match event.kind {
             EventKind::Text(text) => with_form(text, |form| {
@@ -129,30 +168,38 @@ impl Inbox {
                     Form::Latin1(bytes) => bytes.len(),
                     Form::Utf16(units) => 2 * units.len(),
                 };
-                self.push(event, size, true, |slab| slab.push_text(record(kind::TEXT), form))
+                self.push(event, size, Place::Message { only_first }, |slab, later| {
+                    slab.push_text(record(kind::TEXT), form, later);
+                })
             }),
-            EventKind::Binary(bytes) => self.push(event, bytes.len(), true, |slab| {
-                slab.push_bytes(record(kind::BINARY), bytes);
-            }),
+            EventKind::Binary(bytes) => {
+                self.push(event, bytes.len(), Place::Message { only_first }, |slab, later| {
+                    slab.push_bytes(record(kind::BINARY), bytes, later);
+                })
+            }
             EventKind::Connect { request, resumed } => {
                 let text = request_to_text(request, &event.uuid.to_string());
                 let record = Record { flag: resumed, ..record(kind::CONNECT) };
                 with_form(&text, |form| {
-                    self.push(event, 0, false, |slab| slab.push_text(record, form))
+                    self.push(event, 0, Place::First, |slab, later| {
+                        slab.push_text(record, form, later);
+                    })
                 })
             }
             EventKind::Close(info) => {
                 let record =
                     Record { flag: info.was_clean, code: info.code, ..record(kind::CLOSE) };
                 let offer = with_form(&info.reason, |form| {
-                    self.push(event, 0, false, |slab| slab.push_text(record, form))
+                    self.push(event, 0, Place::Last, |slab, later| {
+                        slab.push_text(record, form, later);
+                    })
                 });
                 // The slot is released once JavaScript was told.
                 if offer == Offer::Taken { Offer::Kept } else { offer }
             }
-            EventKind::Drain => {
-                self.push(event, 0, false, |slab| slab.push_bytes(record(kind::DRAIN), &[]))
-            }
+            EventKind::Drain => self.push(event, 0, Place::Last, |slab, later| {
+                slab.push_bytes(record(kind::DRAIN), &[], later);
+            }),
         }
     }
 
@@ -160,27 +207,38 @@ impl Inbox {
         &self,
         event: &Event<'_>,
         size: usize,
-        bounded: bool,
-        append: impl FnOnce(&mut Slab),
+        place: Place,
+        append: impl FnOnce(&mut Slab, bool),
     ) -> Offer {
         {
             let mut state = self.state();
-            let is_connect = matches!(event.kind, EventKind::Connect { .. });
-            if !state.hooked || !(is_connect || state.knows(event.id)) {
+            let state = &mut *state;
+            if !state.hooked {
                 return Offer::Gone;
             }
-            let full = bounded
-                && !state.slab.records.is_empty()
-                && (state.slab.records.len() >= state.limit
-                    || state.slab.size() + size > SLAB_BYTES);
-            if full {
-                state.refused = true;
-                return Offer::Full;
-            }
-            if is_connect {
+            if place == Place::First {
                 state.meet(event.id);
             }
-            append(&mut state.slab);
+            let period = state.period;
+            let Some(known) = state.known(event.id) else { return Offer::Gone };
+            let later = place == Place::Last || (place != Place::First && known.period == period);
+            if let Place::Message { only_first } = place {
+                let (count, limit) = if later {
+                    (state.slab.later.len(), state.limit / 2)
+                } else {
+                    (state.slab.records.len(), state.limit)
+                };
+                let full = !state.slab.is_empty()
+                    && (count >= limit || state.slab.size() + size > SLAB_BYTES);
+                if full || (later && only_first) {
+                    state.refused = true;
+                    return Offer::Full;
+                }
+                if let Some(known) = state.known(event.id) {
+                    known.period = period;
+                }
+            }
+            append(&mut state.slab, later);
         }
         Offer::Taken
     }
@@ -194,7 +252,7 @@ impl Inbox {
                 return;
             }
             state.errors += 1;
-            with_form(&text, |form| state.slab.push_text(internal(kind::ERROR), form));
+            with_form(&text, |form| state.slab.push_text(internal(kind::ERROR), form, true));
         }
         self.ring();
     }
@@ -206,7 +264,7 @@ impl Inbox {
             if !state.owned {
                 return false;
             }
-            state.slab.push_bytes(internal(kind), &[]);
+            state.slab.push_bytes(internal(kind), &[], true);
         }
         self.ring();
         true
@@ -218,13 +276,15 @@ impl Inbox {
     }
 
     fn is_empty(&self) -> bool {
-        self.state().slab.records.is_empty()
+        self.state().slab.is_empty()
     }
 
     /// Exchanges the filled slab for an empty one, and sets how many messages may wait. Gives whether shards were refused.
     pub fn swap(&self, empty: &mut Slab, limit: usize) -> bool {
         let mut state = self.state();
+        state.slab.settle();
         std::mem::swap(&mut state.slab, empty);
+        state.period = state.period.wrapping_add(1);
         state.errors = 0;
         state.limit = limit.clamp(MIN_RECORDS, MAX_RECORDS);
         std::mem::take(&mut state.refused)
@@ -243,3 +303,111 @@ fn internal(kind: u8) -> Record {
 
 /// Inboxes of the process, by lane.
 pub static INBOXES: [Inbox; Lane::MAX] = [const { Inbox::new() }; Lane::MAX];
+
+#[cfg(test)]
+mod tests {
+    use pocketsocket::{CloseInfo, Pending, Request, Uuid};
+
+    use super::*;
+
+    fn id(slot: u32) -> SocketId {
+        SocketId { slot, generation: 1 }
+    }
+
+    /// An inbox of a thread with a hook that has met sockets 0 to 9, and takes `limit` first messages.
+    fn inbox(limit: usize) -> Inbox {
+        let inbox = Inbox::new();
+        inbox.set_hooked(true);
+        let request = Request::default();
+        for slot in 0..10 {
+            let connect = EventKind::Connect { request: &request, resumed: false };
+            assert_eq!(offer(&inbox, slot, connect, false), Offer::Taken);
+        }
+        inbox.swap(&mut Slab::default(), limit);
+        inbox
+    }
+
+    fn offer(inbox: &Inbox, slot: u32, kind: EventKind<'_>, only_first: bool) -> Offer {
+        // Version 8 and variant 2: all that is looked at.
+        let uuid = Uuid::from_bits(0x8 << 76 | 0b10 << 62).unwrap();
+        inbox.offer(&Event { id: id(slot), uuid, kind }, only_first)
+    }
+
+    fn text(inbox: &Inbox, slot: u32, text: &str) -> Offer {
+        offer(inbox, slot, EventKind::Text(text), false)
+    }
+
+    /// What is swapped out: slots with their texts, and `close`.
+    fn swapped(inbox: &Inbox, limit: usize) -> Vec<(u32, String)> {
+        let mut slab = Slab::default();
+        inbox.swap(&mut slab, limit);
+        let told = |record: &Record| match slab.event(record) {
+            Some(Pending::Text(text)) => text.to_string(),
+            Some(Pending::Close(_)) => "close".to_owned(),
+            other => panic!("{other:?}"),
+        };
+        slab.records.iter().map(|record| (record.id.slot, told(record))).collect()
+    }
+
+    #[test]
+    fn the_first_message_of_each_socket_comes_before_the_rest_of_a_flood() {
+        let inbox = inbox(MIN_RECORDS);
+        for n in 0..4 {
+            assert_eq!(text(&inbox, 0, &n.to_string()), Offer::Taken);
+        }
+        assert_eq!(text(&inbox, 1, "quiet"), Offer::Taken);
+        let info = CloseInfo { code: 1000, reason: String::new(), was_clean: true };
+        assert_eq!(offer(&inbox, 1, EventKind::Close(&info), false), Offer::Kept);
+        let expected = [(0, "0"), (1, "quiet"), (0, "1"), (0, "2"), (0, "3"), (1, "close")];
+        assert_eq!(swapped(&inbox, 16), expected.map(|(slot, text)| (slot, text.to_owned())));
+    }
+
+    #[test]
+    fn a_full_inbox_takes_the_first_message_of_a_socket_and_no_second_one() {
+        let inbox = inbox(MIN_RECORDS);
+        let mut taken = 0;
+        while text(&inbox, 0, "flood") == Offer::Taken {
+            taken += 1;
+        }
+        assert_eq!(taken, 1 + MIN_RECORDS / 2);
+        assert_eq!(offer(&inbox, 1, EventKind::Text("quiet"), true), Offer::Taken);
+        assert_eq!(offer(&inbox, 1, EventKind::Text("again"), true), Offer::Full);
+        assert_eq!(offer(&inbox, 0, EventKind::Text("flood"), true), Offer::Full);
+        let mut slab = Slab::default();
+        assert!(inbox.swap(&mut slab, MIN_RECORDS), "who was refused is told of room");
+        assert_eq!(slab.records[1].id, id(1));
+        assert_eq!(text(&inbox, 0, "a new period"), Offer::Taken);
+    }
+
+    #[test]
+    fn first_messages_are_bounded_too() {
+        let inbox = inbox(MIN_RECORDS);
+        let request = Request::default();
+        let connect = EventKind::Connect { request: &request, resumed: false };
+        for slot in 10..10 + MIN_RECORDS as u32 + 1 {
+            offer(&inbox, slot, connect, false);
+        }
+        inbox.swap(&mut Slab::default(), MIN_RECORDS);
+        for slot in 0..MIN_RECORDS as u32 {
+            assert_eq!(text(&inbox, slot, "first"), Offer::Taken);
+        }
+        assert_eq!(text(&inbox, MIN_RECORDS as u32, "one more"), Offer::Full);
+    }
+
+    #[test]
+    fn an_empty_inbox_takes_a_message_of_any_size() {
+        let inbox = inbox(MIN_RECORDS);
+        let large = "x".repeat(2 * SLAB_BYTES);
+        assert_eq!(text(&inbox, 0, &large), Offer::Taken);
+        assert_eq!(text(&inbox, 1, "beside it"), Offer::Full);
+    }
+
+    #[test]
+    fn events_of_a_socket_that_this_hook_has_not_met_are_gone() {
+        let inbox = inbox(MIN_RECORDS);
+        assert_eq!(text(&inbox, 50, "unknown"), Offer::Gone);
+        inbox.set_hooked(false);
+        inbox.set_hooked(true);
+        assert_eq!(text(&inbox, 0, "of the hook before"), Offer::Gone);
+    }
+}

@@ -54,6 +54,8 @@ impl Record {
 #[derive(Debug, Default)]
 pub struct Slab {
     pub records: Vec<Record>,
+    /// Those that come behind all others, until [`Slab::settle`].
+    pub later: Vec<Record>,
     pub bytes: Vec<u8>,
     pub wide: Vec<u16>,
 }
@@ -62,6 +64,7 @@ impl Slab {
     /// Empties it, and gives back what a burst of large messages made it grow to.
     pub fn clear(&mut self) {
         self.records.clear();
+        self.later.clear();
         self.bytes.clear();
         self.wide.clear();
         self.bytes.shrink_to(SLAB_BYTES);
@@ -72,7 +75,16 @@ impl Slab {
         self.bytes.len() + 2 * self.wide.len()
     }
 
-    pub fn push_text(&mut self, record: Record, form: Form<'_>) {
+    pub fn is_empty(&self) -> bool {
+        self.records.is_empty() && self.later.is_empty()
+    }
+
+    /// Puts all records into their order.
+    pub fn settle(&mut self) {
+        self.records.append(&mut self.later);
+    }
+
+    pub fn push_text(&mut self, record: Record, form: Form<'_>, later: bool) {
         let record = match form {
             Form::Latin1(bytes) => {
                 let start = self.bytes.len();
@@ -85,11 +97,15 @@ impl Slab {
                 Record { payload: Payload::Wide, start, len: units.len(), ..record }
             }
         };
-        self.records.push(record);
+        if later {
+            self.later.push(record);
+        } else {
+            self.records.push(record);
+        }
     }
 
-    pub fn push_bytes(&mut self, record: Record, bytes: &[u8]) {
-        self.push_text(record, Form::Latin1(bytes));
+    pub fn push_bytes(&mut self, record: Record, bytes: &[u8], later: bool) {
+        self.push_text(record, Form::Latin1(bytes), later);
     }
 
     /// The first characters of a text record, if they are ASCII.

@@ -27,10 +27,10 @@ impl Shard {
     /// Gives a message to the socket's lane; it is copied only if it has to wait.
     pub(crate) fn deliver_message(&mut self, id: SocketId, message: EventKind<'_>) {
         let Some(client) = self.client(id) else { return };
-        // Who comes while others wait for room waits too: else a flood would keep its lane to itself.
+        // Who comes while others wait for room waits too, or is the first of its socket: else a flood would keep its lane to
+        // itself.
         let lane = usize::from(client.lane.0);
-        let may_pass = client.inbound.is_empty() && self.rounds[lane].is_empty();
-        if may_pass && self.offer(id, message) {
+        if client.inbound.is_empty() && self.offer_as(id, message, !self.rounds[lane].is_empty()) {
             return;
         }
         match message {
@@ -44,6 +44,10 @@ impl Shard {
 
     /// Offers one event to the socket's lane; false if it has to wait.
     fn offer(&mut self, id: SocketId, kind: EventKind<'_>) -> bool {
+        self.offer_as(id, kind, false)
+    }
+
+    fn offer_as(&mut self, id: SocketId, kind: EventKind<'_>, only_first: bool) -> bool {
         let Some(client) = self.clients.get_mut(id.slot as usize).and_then(Option::as_deref_mut)
         else {
             return true;
@@ -62,7 +66,11 @@ impl Shard {
                     self.burst_ended.notify_one();
                 }
                 self.offered |= 1 << lane.0;
-                self.shared.host.offer(lane, &told)
+                if only_first {
+                    self.shared.host.offer_first(lane, &told)
+                } else {
+                    self.shared.host.offer(lane, &told)
+                }
             }
         };
         if matches!(offer, Offer::Full | Offer::Gone) {

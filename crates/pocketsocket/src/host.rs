@@ -61,6 +61,12 @@ pub trait Host: Send + Sync + 'static {
     /// [`Offer::Full`].
     fn offer(&self, lane: Lane, event: &Event<'_>) -> Offer;
 
+    /// Takes a message while others wait for room, if its socket has none in the lane: so that a socket which sends now and then
+    /// does not wait behind a flood. A lane that does not tell sockets apart refuses, as here.
+    fn offer_first(&self, _lane: Lane, _event: &Event<'_>) -> Offer {
+        Offer::Full
+    }
+
     /// The lane was offered events, and for now that was the last: a burst of a shard's sockets ends here. A host that has to
     /// wake somebody does it here, once for all of them.
     fn flush(&self, _lane: Lane) {}

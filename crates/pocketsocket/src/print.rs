@@ -98,6 +98,14 @@ impl<H: Host> Host for Printing<H> {
         offer
     }
 
+    fn offer_first(&self, lane: Lane, event: &Event<'_>) -> Offer {
+        let offer = self.inner.offer_first(lane, event);
+        if matches!(offer, Offer::Taken | Offer::Kept) {
+            self.print(line(event));
+        }
+        offer
+    }
+
     fn flush(&self, lane: Lane) {
         self.inner.flush(lane);
     }
