@@ -384,6 +384,7 @@ mod tests {
     fn a_guess_or_another_node_is_unknown() {
         let registry = Registry::new(4, 100, 1 << 20);
         let uuid = registry.open(0).unwrap();
+        assert_eq!(uuid.node, registry.node());
         assert_eq!(registry.resolve(Uuid { random: uuid.random ^ 1, ..uuid }), None);
         assert_eq!(registry.resolve(Uuid { node: uuid.node ^ 1, ..uuid }), None);
         let beyond = SocketId { slot: u32::MAX, generation: 1 };
