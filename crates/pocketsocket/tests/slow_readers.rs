@@ -5,9 +5,13 @@
 
 mod support;
 
-use pocketsocket::{Config, MessageKind, SendStatus};
+use pocketsocket::{Config, MessageKind, SendStatus, Server};
 use support::{Rig, Seen, config, raw, soon};
-use tokio::{net::TcpStream, sync::watch};
+use tokio::{
+    io::AsyncWriteExt,
+    net::{TcpSocket, TcpStream},
+    sync::watch,
+};
 
 /// More bytes than the system's buffers hold between the two.
 const MESSAGES: usize = 50_000;
@@ -40,10 +44,21 @@ async fn read(mut stream: TcpStream, mut sender: watch::Receiver<Sender>) -> (us
     (pauses, stream)
 }
 
+/// A socket whose receive buffer does not grow. In one of less than a segment of the loopback the system has the other side ask
+/// for room five times a second, which takes longer than a test may.
+async fn open_with(server: &Server, receive_buffer: u32) -> TcpStream {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.set_recv_buffer_size(receive_buffer).unwrap();
+    let mut stream = soon(socket.connect(server.local_addr())).await.unwrap();
+    soon(stream.write_all(raw::HANDSHAKE.as_bytes())).await.unwrap();
+    assert_eq!(raw::status(&raw::read_head(&mut stream).await), 101);
+    stream
+}
+
 #[tokio::test]
 async fn all_that_is_taken_for_a_reader_that_pauses_arrives_in_order() {
     let mut rig = Rig::start(Config { backpressure_limit: 64 * 1024, ..config() });
-    let stream = raw::open_narrow(&rig.server).await;
+    let stream = open_with(&rig.server, 256 * 1024).await;
     let id = rig.next().await.id;
     let (state, watched) = watch::channel(Sender::Sends);
     let reader = tokio::spawn(read(stream, watched));
