@@ -392,6 +392,28 @@ mod tests {
     }
 
     #[test]
+    fn slots_are_given_in_turn_and_each_holder_of_one_is_told_apart() {
+        let registry = Registry::new(4, 100, 1 << 20);
+        let (a, b) = (registry.open(3).unwrap(), registry.open(5).unwrap());
+        assert_eq!((a.id.slot, b.id.slot), (0, 1));
+        assert_eq!((registry.shard_of(0), registry.shard_of(1)), (3, 5));
+        // A server that starts later counts from elsewhere.
+        assert_eq!(a.id.generation, (registry.node() as u32).wrapping_add(1) & GENERATION_MASK);
+        registry.release(a.id);
+        let again = registry.open(0).unwrap();
+        assert_eq!(again.id.slot, 0);
+        assert_eq!(again.id.generation, a.id.generation.wrapping_add(1) & GENERATION_MASK);
+        assert_eq!((registry.uuid(a.id), registry.uuid(again.id)), (None, Some(again)));
+        assert_eq!(registry.uuids(), [again, b]);
+        registry.close(again.id);
+        assert_eq!((registry.is_open(again.id), registry.is_open(b.id)), (false, true));
+        assert_eq!(registry.uuid(again.id), Some(again), "until its Close was delivered");
+        assert_eq!(registry.uuids(), [b]);
+        registry.release(again.id);
+        assert_eq!(registry.uuid(again.id), None);
+    }
+
+    #[test]
     fn an_empty_queue_takes_any_message_a_full_one_drops_and_then_tells_of_room() {
         let registry = Registry::new(4, 100, 1 << 20);
         let id = registry.open(0).unwrap().id;
