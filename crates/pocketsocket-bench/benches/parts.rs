@@ -12,11 +12,17 @@ use criterion::{BatchSize, BenchmarkId, Criterion, Throughput, criterion_group, 
 use pocketsocket::{Event, EventKind, Offer, Request, SocketId, Uuid, benching};
 
 #[allow(dead_code, unreachable_pub, unused_imports)]
+#[path = "../../pocketsocket-node/src/bell.rs"]
+mod bell;
+#[allow(dead_code, unreachable_pub, unused_imports)]
 #[path = "../../pocketsocket-node/src/inbox.rs"]
 mod inbox;
 #[allow(dead_code, unreachable_pub, unused_imports)]
 #[path = "../../pocketsocket-node/src/slab.rs"]
 mod slab;
+#[allow(dead_code, unreachable_pub, unused_imports)]
+#[path = "../../pocketsocket-node/src/sync.rs"]
+mod sync;
 #[allow(dead_code, unreachable_pub, unused_imports)]
 #[path = "../../pocketsocket-node/src/text.rs"]
 mod text;

@@ -165,7 +165,7 @@ fn do_all(shard: &ShardRef, items: &mut Vec<Item>, left: &mut Vec<Item>) {
         }
     }
     let mut turn = Turn(items.drain(..), left);
-    while let Some(item) = turn.0.next() {
+    for item in turn.0.by_ref() {
         match item {
             Item::Batch(batch) => shard.borrow_mut().execute(batch),
             Item::Control(control) => obey(shard, control),
