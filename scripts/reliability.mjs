@@ -1,5 +1,5 @@
 // What a server's memory does under clients that flood and never read, or while its hook stands still; and whether messages
-// keep their order through pauses and a slow link: node scripts/reliability.mjs [pings|unread|blocked|numbered]...
+// keep their order through pauses and a slow link: node scripts/reliability.mjs [pings|unread|blocked|numbered|slow-reader]...
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { readFileSync } from 'node:fs'
@@ -86,6 +86,24 @@ async function numbers(port, count) {
 }
 
 const parts = {
+  async 'slow-reader'(server) {
+    const count = 1_000_000
+    const socket = await open(server.port)
+    socket.write(frame(0x81, `count ${count}`))
+    let n = 0
+    for await (const text of texts(socket)) {
+      if (text.startsWith('dropped ')) {
+        if (n !== count) throw new Error(`${count - n} messages are missing`)
+        socket.destroy()
+        return `${count} messages to a reader that pauses, none lost, none out of order; ${text} times, and sent after the Drain`
+      }
+      if (text !== `n${n}`) throw new Error(`${text} came in place of n${n}`)
+      n += 1
+      // While it waits here nothing is read, and the queues fill up to the sender.
+      if (n % 100_000 === 0) await sleep(200)
+    }
+    throw new Error('the connection has ended')
+  },
   pings: (server) => flooded(server, Buffer.concat(Array(500).fill(frame(0x89, 'p'.repeat(125)))), 8),
   unread: (server) => flooded(server, Buffer.concat(Array(500).fill(frame(0x81, 'x'.repeat(125)))), 8),
   async blocked(server) {
@@ -117,6 +135,20 @@ const parts = {
       await sleep(500)
     }
   },
+}
+
+/** The texts of the frames that come, all of them short. */
+async function* texts(socket) {
+  let rest = Buffer.alloc(0)
+  for await (const chunk of socket) {
+    rest = Buffer.concat([rest, chunk])
+    let at = 0
+    while (rest.length - at >= 2 && rest.length - at >= 2 + rest[at + 1]) {
+      yield rest.toString('latin1', at + 2, at + 2 + rest[at + 1])
+      at += 2 + rest[at + 1]
+    }
+    rest = rest.subarray(at)
+  }
 }
 
 const chosen = process.argv.slice(2)

@@ -149,6 +149,70 @@ mod tests {
     }
 
     #[test]
+    fn a_host_is_told_once_and_again_a_minute_later() {
+        let addresses = Addresses::new(1);
+        assert!(addresses.tell());
+        assert!(!addresses.tell());
+        *lock(&addresses.told) = Instant::now().checked_sub(TELL_EVERY);
+        assert!(addresses.tell());
+        assert!(!addresses.tell());
+    }
+
+    #[test]
+    fn what_a_crowd_needed_is_given_back_when_most_of_it_has_gone() {
+        let addresses = Addresses::new(1);
+        let capacity = || lock(&addresses.counts).capacity();
+        let of = |n: u32| Some(IpAddr::from((0x0a00_0000 + n).to_be_bytes()));
+        for n in 0..5000 {
+            addresses.enter(of(n));
+        }
+        let crowded = capacity();
+        (0..1000).for_each(|n| addresses.leave(of(n)));
+        // Places that were left count as taken until the table is cleaned up.
+        assert!(capacity() > crowded / 2, "most are there still");
+        (1000..4990).for_each(|n| addresses.leave(of(n)));
+        assert!(capacity() < 1500, "{}", capacity());
+        let few = Addresses::new(1);
+        for n in 0..100 {
+            few.enter(of(n));
+        }
+        let small = lock(&few.counts).capacity();
+        (0..100).for_each(|n| few.leave(of(n)));
+        assert!(lock(&few.counts).capacity() > small / 2, "not worth it");
+    }
+
+    #[test]
+    fn a_place_is_given_up_when_it_is_dropped_unless_somebody_else_sees_to_that() {
+        struct Quiet;
+        impl crate::Host for Quiet {
+            fn assign(&self) -> crate::Lane {
+                crate::Lane::DISCARD
+            }
+            fn offer(&self, _: crate::Lane, _: &crate::Event<'_>) -> crate::Offer {
+                crate::Offer::Taken
+            }
+        }
+        let config = crate::Config { max_connections_per_address: 1, ..Default::default() };
+        let registry = crate::registry::Registry::new(1, 100, 1000);
+        let page = crate::page::Page::new(None);
+        let here = ([127, 0, 0, 1], 0).into();
+        let shared = Shared::new(config, here, Box::new(Quiet), page, registry, None);
+        let address = at("192.0.2.1");
+        let enter = || Place::enter(&shared, address).map(|(place, entry)| (entry, place));
+        let (entry, place) = enter().unwrap();
+        assert_eq!(entry, Entry::Welcome);
+        let over: Vec<_> = (0..REFUSALS).map(|_| enter().unwrap()).collect();
+        assert!(over.iter().all(|(entry, _)| *entry == Entry::Over));
+        assert!(enter().is_none());
+        drop(over);
+        place.keep();
+        let (entry, _) = enter().unwrap();
+        assert_eq!(entry, Entry::Over, "the kept one counts");
+        drop(Place::of(&shared, address));
+        assert_eq!(enter().unwrap().0, Entry::Welcome);
+    }
+
+    #[test]
     fn of_ipv6_the_network_counts() {
         let addresses = Addresses::new(1);
         assert_eq!(addresses.enter(at("2001:db8:0:1::5")), Entry::Welcome);

@@ -76,3 +76,20 @@ pub fn raise_open_file_limit() {
             setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum });
     }
 }
+
+#[cfg(all(test, unix))]
+mod tests {
+    use rustix::process::{Resource, getrlimit};
+
+    use super::*;
+
+    #[test]
+    fn the_soft_limit_on_files_is_raised_and_a_tenth_of_it_is_left_to_the_application() {
+        raise_open_file_limit();
+        let limit = getrlimit(Resource::Nofile);
+        assert_eq!(limit.current, limit.maximum);
+        let files = limit.current.map_or(MAX_SLOTS, |files| files as usize).min(MAX_SLOTS * 10 / 9);
+        let most = default_max_connections();
+        assert!(most >= 16 && (most == 16 || (files * 8 / 9..files).contains(&most)), "{most}");
+    }
+}

@@ -384,10 +384,33 @@ mod tests {
     fn a_guess_or_another_node_is_unknown() {
         let registry = Registry::new(4, 100, 1 << 20);
         let uuid = registry.open(0).unwrap();
+        assert_eq!(uuid.node, registry.node());
         assert_eq!(registry.resolve(Uuid { random: uuid.random ^ 1, ..uuid }), None);
         assert_eq!(registry.resolve(Uuid { node: uuid.node ^ 1, ..uuid }), None);
         let beyond = SocketId { slot: u32::MAX, generation: 1 };
         assert_eq!(registry.resolve(Uuid { id: beyond, ..uuid }), None);
+    }
+
+    #[test]
+    fn slots_are_given_in_turn_and_each_holder_of_one_is_told_apart() {
+        let registry = Registry::new(4, 100, 1 << 20);
+        let (a, b) = (registry.open(3).unwrap(), registry.open(5).unwrap());
+        assert_eq!((a.id.slot, b.id.slot), (0, 1));
+        assert_eq!((registry.shard_of(0), registry.shard_of(1)), (3, 5));
+        // A server that starts later counts from elsewhere.
+        assert_eq!(a.id.generation, (registry.node() as u32).wrapping_add(1) & GENERATION_MASK);
+        registry.release(a.id);
+        let again = registry.open(0).unwrap();
+        assert_eq!(again.id.slot, 0);
+        assert_eq!(again.id.generation, a.id.generation.wrapping_add(1) & GENERATION_MASK);
+        assert_eq!((registry.uuid(a.id), registry.uuid(again.id)), (None, Some(again)));
+        assert_eq!(registry.uuids(), [again, b]);
+        registry.close(again.id);
+        assert_eq!((registry.is_open(again.id), registry.is_open(b.id)), (false, true));
+        assert_eq!(registry.uuid(again.id), Some(again), "until its Close was delivered");
+        assert_eq!(registry.uuids(), [b]);
+        registry.release(again.id);
+        assert_eq!(registry.uuid(again.id), None);
     }
 
     #[test]
