@@ -4,8 +4,9 @@
 //! allocation. Messages are bounded to what the hook handles in about 1 ms, as measured; Connect and Close have room of
 //! their own, since there can be only one of each a socket.
 //!
-//! Between two swaps the first message of each socket comes before all that is not the first of its own: a socket that sends now
-//! and then does not wait behind what a flood has filled the inbox with.
+//! After a swap at which somebody had been refused, the first message of each socket comes before all that is not the first of its
+//! own: a socket that sends now and then does not wait behind what a flood has filled the inbox with. Else the order is that of
+//! arrival, in which the messages of a burst stay together: their answers leave in one write.
 
 use std::sync::atomic::AtomicUsize;
 
@@ -40,13 +41,15 @@ struct State {
     /// The thread has a hook: sockets may be assigned.
     hooked: bool,
     slab: Slab,
-    /// Messages that may wait as the first of their sockets; of others half as many.
+    /// Messages that may wait; once some come before others, half as many of the others.
     limit: usize,
     /// Counts the swaps.
     period: u32,
     errors: usize,
     /// A shard was refused: it is told when there is room.
     refused: bool,
+    /// One was before the last swap.
+    pressed: bool,
     /// By slot: the sockets whose Connect was taken for the hook that is there now. What else comes is of a socket that an
     /// earlier hook had, and whose shard has not given it a new lane yet.
     known: Vec<Known>,
@@ -66,7 +69,7 @@ struct Known {
 enum Place {
     /// A Connect, before all messages of its socket.
     First,
-    /// A message: before others if it is the first of its socket, with `only` or not at all.
+    /// A message: before others if it is the first of its socket, with `only_first` or not at all.
     Message { only_first: bool },
     /// Behind all.
     Last,
@@ -110,6 +113,7 @@ impl Inbox {
                 period: 0,
                 errors: 0,
                 refused: false,
+                pressed: false,
                 known: Vec::new(),
             }),
             bell: Bell { rung: AtomicBool::new(false), doorbell: Mutex::new(None) },
@@ -221,7 +225,12 @@ impl Inbox {
             }
             let period = state.period;
             let Some(known) = state.known(event.id) else { return Offer::Gone };
-            let later = place == Place::Last || (place != Place::First && known.period == period);
+            let comes_later = match place {
+                Place::First => false,
+                Place::Message { .. } => known.period == period,
+                Place::Last => true,
+            };
+            let later = state.pressed && comes_later;
             if let Place::Message { only_first } = place {
                 let (count, limit) = if later {
                     (state.slab.later.len(), state.limit / 2)
@@ -230,7 +239,7 @@ impl Inbox {
                 };
                 let full = !state.slab.is_empty()
                     && (count >= limit || state.slab.size() + size > SLAB_BYTES);
-                if full || (later && only_first) {
+                if full || (comes_later && only_first) {
                     state.refused = true;
                     return Offer::Full;
                 }
@@ -287,7 +296,8 @@ impl Inbox {
         state.period = state.period.wrapping_add(1);
         state.errors = 0;
         state.limit = limit.clamp(MIN_RECORDS, MAX_RECORDS);
-        std::mem::take(&mut state.refused)
+        state.pressed = std::mem::take(&mut state.refused);
+        state.pressed
     }
 
     /// The thread goes to sleep; false if something came meanwhile, and it has to look again.
@@ -327,6 +337,12 @@ mod tests {
         inbox
     }
 
+    /// Refuses somebody, so that after the next swap firsts come first.
+    fn press(inbox: &Inbox) {
+        while text(inbox, 0, "flood") == Offer::Taken {}
+        inbox.swap(&mut Slab::default(), MIN_RECORDS);
+    }
+
     fn offer(inbox: &Inbox, slot: u32, kind: EventKind<'_>, only_first: bool) -> Offer {
         // Version 8 and variant 2: all that is looked at.
         let uuid = Uuid::from_bits(0x8 << 76 | 0b10 << 62).unwrap();
@@ -352,6 +368,7 @@ mod tests {
     #[test]
     fn the_first_message_of_each_socket_comes_before_the_rest_of_a_flood() {
         let inbox = inbox(MIN_RECORDS);
+        press(&inbox);
         for n in 0..4 {
             assert_eq!(text(&inbox, 0, &n.to_string()), Offer::Taken);
         }
@@ -363,8 +380,19 @@ mod tests {
     }
 
     #[test]
+    fn while_nobody_is_refused_the_order_is_that_of_arrival() {
+        let inbox = inbox(MIN_RECORDS);
+        for (slot, message) in [(0, "0"), (0, "1"), (1, "2"), (0, "3"), (1, "4")] {
+            assert_eq!(text(&inbox, slot, message), Offer::Taken);
+        }
+        let expected = [(0, "0"), (0, "1"), (1, "2"), (0, "3"), (1, "4")];
+        assert_eq!(swapped(&inbox, 16), expected.map(|(slot, text)| (slot, text.to_owned())));
+    }
+
+    #[test]
     fn a_full_inbox_takes_the_first_message_of_a_socket_and_no_second_one() {
         let inbox = inbox(MIN_RECORDS);
+        press(&inbox);
         let mut taken = 0;
         while text(&inbox, 0, "flood") == Offer::Taken {
             taken += 1;
