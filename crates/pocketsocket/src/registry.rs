@@ -392,6 +392,28 @@ mod tests {
     }
 
     #[test]
+    fn a_broadcast_is_counted_once_and_refused_when_too_much_waits_in_all() {
+        let registry = Registry::new(1, 100, 150);
+        assert!(registry.reserve_shared(150), "up to the limit");
+        assert!(!registry.reserve_shared(1));
+        assert_eq!(registry.buffered_total(), 150);
+        registry.unreserve_shared(150);
+        assert_eq!(registry.buffered_total(), 0);
+    }
+
+    #[test]
+    fn topics_are_left_once_and_taken_at_the_end() {
+        let registry = Registry::new(1, 100, 1 << 20);
+        let id = registry.open(0).unwrap().id;
+        let (a, b): (Arc<str>, Arc<str>) = ("a".into(), "b".into());
+        assert_eq!((registry.subscribe(id, &a), registry.subscribe(id, &b)), (Ok(true), Ok(true)));
+        assert_eq!(registry.unsubscribe(id, "a"), Ok(true));
+        assert_eq!(registry.unsubscribe(id, "a"), Ok(false));
+        assert!(registry.take_topics(id).into_iter().eq([b]));
+        assert!(registry.topics(id).is_empty());
+    }
+
+    #[test]
     fn slots_are_given_in_turn_and_each_holder_of_one_is_told_apart() {
         let registry = Registry::new(4, 100, 1 << 20);
         let (a, b) = (registry.open(3).unwrap(), registry.open(5).unwrap());
