@@ -10,7 +10,11 @@ use std::{
     ops::Range,
     panic::{AssertUnwindSafe, catch_unwind},
     rc::Rc,
-    sync::{Arc, atomic::Ordering, mpsc::SyncSender},
+    sync::{
+        Arc,
+        atomic::Ordering,
+        mpsc::{SyncSender, TrySendError},
+    },
     time::{Duration, Instant},
 };
 
@@ -94,8 +98,13 @@ pub(crate) fn run(
                 Ok(runtime) => (Some(runtime), Ok(())),
                 Err(source) => (None, Err(source)),
             };
-            // Of the starts after a panic nobody asks any more.
-            let _ = ready.try_send(outcome);
+            // Of the starts after a panic nobody asks any more: the host is told of one that fails.
+            if let Err(TrySendError::Disconnected(Err(source)) | TrySendError::Full(Err(source))) =
+                ready.try_send(outcome)
+            {
+                log::error!("pocketsocket-io-{index} cannot start anew: {source}");
+                shared.host.error(&Error::Thread { source });
+            }
             if let Some(runtime) = runtime {
                 runtime.block_on(main(&shard, &source, &mut left));
             }
