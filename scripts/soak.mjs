@@ -16,7 +16,7 @@ const kind = process.argv[3] ?? 'native'
 
 execFileSync('cargo', ['build', '--locked', '-p', 'pocketsocket-bench'], { cwd: root, stdio: 'inherit' })
 const bench = 'target/debug/pocketsocket-bench'
-const command = kind === 'native' ? [bench, 'native'] : [process.execPath, 'benchmark/servers/pocketsocket.mjs']
+const command = kind === 'native' ? [bench, 'native'] : [process.execPath, '--expose-gc', 'scripts/soak-server.mjs']
 // glibc has a heap for each of several threads, whose gaps grow by 1.6 bytes a cycle for the first million cycles under Node.js;
 // with one heap for all, or jemalloc, it is 0.4. What is looked for here is what nobody frees.
 const env = kind === 'node' ? { ...process.env, MALLOC_ARENA_MAX: '1' } : process.env
