@@ -35,6 +35,7 @@ const FIELDS: (keyof Stats)[] = [
   'opened',
   'pages',
   'refused',
+  'slowClosed',
   'threads',
   'uptime',
   'waitingBytes',
