@@ -140,7 +140,8 @@ impl Registry {
         let before = slot.generation.load(Ordering::Relaxed);
         // A slot's first holder: a stale id of an earlier server of the process should not fit it.
         let before = if before == 0 { self.node as u32 } else { before };
-        let generation = before.wrapping_add(1) & GENERATION_MASK;
+        // Never 0, which would make it a first holder's again: the generations of so few after it would repeat.
+        let generation = (before.wrapping_add(1) & GENERATION_MASK).max(1);
         let random = random();
         slot.shard.store(shard, Ordering::Relaxed);
         slot.dropped.store(false, Ordering::Relaxed);
@@ -378,6 +379,21 @@ mod tests {
         assert_eq!(first.id.slot, second.id.slot);
         assert_eq!(registry.resolve(first), None, "the old name does not reach the new socket");
         assert_eq!(registry.resolve(second), Some(second.id));
+    }
+
+    #[test]
+    fn generations_do_not_repeat_where_their_bits_run_over() {
+        for node in [0, 1, 0xf_fffd, 0xf_fffe, 0xf_ffff, 0x1f_ffff] {
+            let mut registry = Registry::new(1, 100, 1 << 20);
+            registry.node = node;
+            let mut seen = Vec::new();
+            for _ in 0..6 {
+                let id = registry.open(0).unwrap().id;
+                assert!(!seen.contains(&id.generation), "{node:x}: {seen:x?} {:x}", id.generation);
+                seen.push(id.generation);
+                registry.release(id);
+            }
+        }
     }
 
     #[test]
