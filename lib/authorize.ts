@@ -42,8 +42,9 @@ function answerSome(): void {
       surface(error)
     }
   }
-  // Not at once: timers and the application's own I/O come first. The addon rings again only after an empty answer.
-  setImmediate(answerSome).unref()
+  // Not at once: timers and the application's own I/O come first. Not unref'ed either: the loop would sleep with it undone, and
+  // the addon rings again only after an empty answer.
+  setImmediate(answerSome)
 }
 
 function answer(id: number, text: string): void {

@@ -7,7 +7,6 @@ use std::{
     collections::{HashMap, VecDeque},
     ffi::c_void,
     ptr,
-    sync::{Mutex, MutexGuard, PoisonError},
 };
 
 use napi::{
@@ -18,7 +17,12 @@ use napi::{
 use napi_derive::napi;
 use pocketsocket::{Asked, Reply, Verdict};
 
-use crate::{instance, js::Doorbell, slab::request_to_text};
+use crate::{
+    instance,
+    js::Doorbell,
+    slab::request_to_text,
+    sync::{Mutex, MutexGuard, lock},
+};
 
 /// Handshakes a call: others of the thread have their turn after them.
 const TURN: usize = 64;
@@ -42,7 +46,7 @@ struct Desk {
 static DESK: Mutex<Option<Desk>> = Mutex::new(None);
 
 fn desk() -> MutexGuard<'static, Option<Desk>> {
-    DESK.lock().unwrap_or_else(PoisonError::into_inner)
+    lock(&DESK)
 }
 
 /// The thread of `env` answers from now on, if it has said how.
