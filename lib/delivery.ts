@@ -109,10 +109,12 @@ function pump(): void {
   if (more === 1) pumpSoon()
 }
 
-/** Not at once: timers and the application's own I/O come first. */
+/**
+ * Not at once: timers and the application's own I/O come first. Never unref'ed: the loop would sleep with it undone, and the
+ * door-bell rings again only once all was taken.
+ */
 function pumpSoon(): void {
-  const next = setImmediate(pump)
-  if (keepers.size === 0) next.unref()
+  setImmediate(pump)
 }
 
 /** Goes on after a stop for `maxPending`. */
