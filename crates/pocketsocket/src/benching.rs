@@ -74,7 +74,7 @@ impl Receivers {
         for slot in sockets {
             let Some(mut out) = slot.take() else { continue };
             let len = out.with_slices(|slices| slices.iter().map(|slice| slice.len()).sum());
-            out.sent(len);
+            out.sent(len, drop);
             bytes += len;
             pool.give_back(out);
         }

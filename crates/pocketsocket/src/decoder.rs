@@ -162,7 +162,9 @@ impl Decoder {
         let payload = &mut input[at..at + here];
         unmask(payload, header.mask, 0);
         if here < header.len {
-            let bytes = payload.to_vec();
+            // Room for all of it, unless most is still to come: a client may announce more than it sends.
+            let mut bytes = Vec::with_capacity(header.len.min(2 * here));
+            bytes.extend_from_slice(payload);
             self.frame = Some(Box::new(PartialFrame::Payload { header, bytes }));
             return Ok(None);
         }

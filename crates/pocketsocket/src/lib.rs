@@ -76,6 +76,7 @@ mod registry;
 mod sending;
 mod server;
 mod shard;
+mod spares;
 mod stats;
 mod stream;
 mod sync;

@@ -256,7 +256,7 @@ impl Run {
                         slices.iter().for_each(|slice| wire.extend_from_slice(slice));
                         slices.iter().map(|slice| slice.len()).sum()
                     });
-                    out.sent(taken);
+                    out.sent(taken, drop);
                 }
                 assert_eq!(wire, socket.out.concat(), "in the order of the calls");
                 socket.out.clear();

@@ -423,11 +423,7 @@ impl Outbox {
         }
         for (batch, mailbox) in self.batches.iter_mut().zip(&self.shared.mailboxes) {
             if !batch.commands.is_empty() {
-                // The next batch will be about as large: growing it step by step would copy it each time.
-                let next = Batch {
-                    bytes: Vec::with_capacity(batch.bytes.len()),
-                    commands: Vec::with_capacity(batch.commands.len()),
-                };
+                let next = self.shared.spares.take(batch);
                 mailbox.post(Item::Batch(std::mem::replace(batch, next)));
             }
         }

@@ -95,8 +95,8 @@ impl Outgoing {
         send(&slices[..count])
     }
 
-    /// The system has taken `bytes`. What of it were whole chunks is done with.
-    pub(crate) fn sent(&mut self, mut bytes: usize) -> Sent {
+    /// The system has taken `bytes`. What of it were whole chunks is done with; `spent` gets the memory of large ones.
+    pub(crate) fn sent(&mut self, mut bytes: usize, mut spent: impl FnMut(Bytes)) -> Sent {
         let mut sent = Sent::default();
         while let Some(first) = self.queue.front() {
             let left = first.bytes.len() - self.written;
@@ -108,7 +108,9 @@ impl Outgoing {
             self.written = 0;
             sent.messages += first.messages;
             sent.cost += first.cost;
-            self.queue.pop_front();
+            if let Some(chunk) = self.queue.pop_front() {
+                spent(chunk.bytes);
+            }
         }
         self.written += bytes;
         if self.written >= self.gathered.bytes.len() {
@@ -182,7 +184,7 @@ mod tests {
                 wire.extend_from_slice(&all[..taken]);
                 taken
             });
-            let sent = out.sent(taken);
+            let sent = out.sent(taken, drop);
             total.messages += sent.messages;
             total.cost += sent.cost;
         }
@@ -228,7 +230,7 @@ mod tests {
                 for frame in &frames {
                     out.push(frame, 1);
                 }
-                out.sent(taken);
+                out.sent(taken, drop);
                 let mut left = taken;
                 let begun = frames.iter().find(|frame| {
                     let inside = left < frame.len();

@@ -113,7 +113,7 @@ impl Shard {
             return;
         };
         let Some(mut out) = client.out.take() else { return };
-        let sent = out.sent(bytes);
+        let sent = out.sent(bytes, |chunk| self.shared.spares.give_bytes(chunk));
         if out.is_empty() {
             self.pool.give_back(out);
         } else {

@@ -24,6 +24,7 @@ use crate::{
     print::Printing,
     registry::Registry,
     shard,
+    spares::Spares,
     stats::Counters,
     stream::Listener,
     sync::lock,
@@ -47,6 +48,7 @@ pub(crate) struct Shared {
     /// The way to other nodes.
     pub(crate) broker: Option<Arc<Broker>>,
     pub(crate) mailboxes: Box<[Mailbox]>,
+    pub(crate) spares: Spares,
     /// One for each shard, then one for all other threads.
     counters: Box<[Counters]>,
     /// TCP connections of each shard, sockets and requests alike: the acceptor picks the least.
@@ -118,6 +120,7 @@ impl Shared {
             registry,
             broker,
             mailboxes: (0..threads).map(|_| Mailbox::default()).collect(),
+            spares: Spares::default(),
             counters: (0..=threads).map(|_| Counters::default()).collect(),
             load: (0..threads).map(|_| AtomicUsize::new(0)).collect(),
             inbound: AtomicUsize::new(0),

@@ -311,6 +311,8 @@ impl Shard {
             }
             rest.done += 1;
         }
+        self.shared.spares.give_commands(std::mem::take(&mut rest.commands));
+        self.shared.spares.give_bytes(bytes);
     }
 
     /// Queues one message, whose payload is reserved already.
