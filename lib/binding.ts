@@ -13,7 +13,7 @@ interface Hot {
   drain(): 0 | 1
   /** Copies the bytes of the current group's event `index`. */
   take(index: number, into: Uint8Array): void
-  /** The uuid of the current group's Connect `index`, as a string of its own. */
+  /** The uuid of the socket of the current group's event `index`, as a string of its own. */
   uuid(index: number): string
   send(slot: number, generation: number, kind: number, data: string | Uint8Array): number
   sendTo(uuid: string, kind: number, data: string | Uint8Array): number

@@ -23,7 +23,7 @@ const FIELDS = 4
 /** `meta[0]`: the event that was begun, which tells the addon where a thread ended in the middle. */
 const meta = new Uint32Array(1 + FIELDS * GROUP)
 
-/** uuids of this thread's sockets by slot, from their Connect to their Close. */
+/** uuids by slot of those of this thread's sockets that have sent something; else an empty string. */
 const uuids: string[] = []
 
 /** Untyped inside: what is passed is built as the types say. */
@@ -161,11 +161,11 @@ function dispatch(count: number, ...texts: string[]): true | undefined {
     let event: object
     switch (type) {
       case TEXT:
-        uuid = uuids[slot] as string
+        uuid = uuidOf(slot, at)
         event = { kind: TEXT, data: texts[at] }
         break
       case BINARY: {
-        uuid = uuids[slot] as string
+        uuid = uuidOf(slot, at)
         const data = Buffer.allocUnsafe(meta[field + 3] as number)
         binding.take(at, data)
         event = { kind: BINARY, data }
@@ -173,12 +173,12 @@ function dispatch(count: number, ...texts: string[]): true | undefined {
       }
       case CONNECT: {
         uuid = binding.uuid(at)
-        uuids[slot] = uuid
+        uuids[slot] = ''
         event = { kind: CONNECT, data: '', request: requestOf(texts[at] as string), resumed: kindAndFlag >>> 8 === 1 }
         break
       }
       case CLOSE:
-        uuid = uuids[slot] as string
+        uuid = uuids[slot] || binding.uuid(at)
         uuids[slot] = ''
         event = { kind: CLOSE, data: '', code: meta[field + 3], reason: texts[at], wasClean: kindAndFlag >>> 8 === 1 }
         break
@@ -186,7 +186,7 @@ function dispatch(count: number, ...texts: string[]): true | undefined {
         event = { kind: ERROR, data: '', error: errorOf(texts[at] as string) }
         break
       default:
-        uuid = uuids[slot] as string
+        uuid = uuidOf(slot, at)
         event = { kind: type, data: '' }
     }
     current.uuid = uuid
@@ -201,6 +201,16 @@ function dispatch(count: number, ...texts: string[]): true | undefined {
     }
   }
   return undefined
+}
+
+/** Kept from a socket's first message on: many sockets only listen, and would carry a string each. */
+function uuidOf(slot: number, at: number): string {
+  let uuid = uuids[slot] as string
+  if (uuid === '') {
+    uuid = binding.uuid(at)
+    uuids[slot] = uuid
+  }
+  return uuid
 }
 
 function errorOf(text: string): Error {

@@ -197,6 +197,11 @@ fn group(instance: &'static Instance, attached: instance::Attached) -> Option<(u
         let mut draining = instance.draining.borrow_mut();
         let count = draining.next_group();
         draining.group = count;
+        let mut group = draining.slab.records[draining.next..][..count].iter();
+        // From its first Connect on the thread needs the server, for the names of sockets and for their ends.
+        if instance.serving.borrow().is_none() && group.any(|record| record.kind == kind::CONNECT) {
+            *instance.serving.borrow_mut() = bridge::server();
+        }
         let quick = draining.cost > 0.0 && draining.cost < QUICK;
         instance.with_outbox(|outbox| outbox.set_quick(quick));
         prepare(env, &draining, attached, &mut args);
@@ -305,9 +310,6 @@ fn prepare(
 fn settle(instance: &Instance, slab: &Slab, first: usize, last: usize) {
     for record in &slab.records[first..last] {
         match record.kind {
-            kind::CONNECT if instance.serving.borrow().is_none() => {
-                *instance.serving.borrow_mut() = bridge::server();
-            }
             kind::CLOSE => {
                 let serving = instance.serving.borrow();
                 if let Some(server) = serving.as_ref() {
@@ -323,8 +325,8 @@ fn settle(instance: &Instance, slab: &Slab, first: usize, last: usize) {
     }
 }
 
-/// `uuid(index)`: the uuid of the group's Connect, as a string of its own. A part of the request's text would keep all of that
-/// alive as long as the socket lives.
+/// `uuid(index)`: the uuid of the socket of the group's event. For a Connect too it is a string of its own: a part of the
+/// request's text would keep all of that alive as long as the hook keeps the uuid.
 pub unsafe extern "C" fn uuid(env: napi_env, info: napi_callback_info) -> napi_value {
     // SAFETY: values of the running callback; the data is the instance.
     let call = unsafe { Call::<1>::new(env, info) };
@@ -332,8 +334,11 @@ pub unsafe extern "C" fn uuid(env: napi_env, info: napi_callback_info) -> napi_v
     let instance = unsafe { instance::from_data(call.data) };
     let draining = instance.draining.borrow();
     let at = draining.next + call.u32(0) as usize;
-    let record = draining.slab.records.get(at).filter(|record| record.kind == kind::CONNECT);
-    let text = record.and_then(|record| draining.slab.ascii::<UUID>(record));
+    let text = draining.slab.records.get(at).and_then(|record| match record.kind {
+        // Its slot may be another's already: the text has it.
+        kind::CONNECT => draining.slab.ascii::<UUID>(record),
+        _ => Some(instance.serving.borrow().as_ref()?.uuid(record.id)?.encode()),
+    });
     let mut value = ptr::null_mut();
     if let Some(text) = text {
         // SAFETY: the text is given with its length.

@@ -278,6 +278,10 @@ impl Config {
         #[cfg(unix)]
         rustix::net::listen(&listener, BACKLOG)
             .map_err(|error| Error::Bind { address, source: error.into() })?;
+        // Frames are written whole: waiting for more to fill a segment would only add delay. Connections have it from here.
+        #[cfg(target_os = "linux")]
+        rustix::net::sockopt::set_tcp_nodelay(&listener, true)
+            .map_err(|error| Error::Bind { address, source: error.into() })?;
         listener.set_nonblocking(true).map_err(|source| Error::Bind { address, source })?;
         Ok(listener)
     }

@@ -14,9 +14,9 @@ use crate::{
 
 /// Chunks that one call of the system may take.
 const SLICES: usize = 16;
-/// What a pool keeps: that many, each with a buffer of at most so many bytes.
-const POOLED: usize = 256;
-const POOLED_BYTES: usize = 8 * 1024;
+/// What a pool keeps: queues with buffers of at most so many bytes each, and so many in all.
+const POOLED_BUFFER: usize = 8 * 1024;
+const POOLED: usize = 2 * 1024 * 1024;
 
 /// Frames that lie one behind the other, with what is reserved for them in the registry.
 #[derive(Debug, Default)]
@@ -127,6 +127,12 @@ impl Outgoing {
         self.queue.iter().map(|chunk| chunk.cost).sum::<usize>() + self.gathered.cost
     }
 
+    /// What an empty one takes.
+    fn size(&self) -> usize {
+        let queue = self.queue.capacity() * size_of::<Chunk<Bytes>>();
+        size_of::<Self>() + self.gathered.bytes.capacity() + queue
+    }
+
     /// Bytes that have not left.
     pub(crate) fn len(&self) -> usize {
         let queued: usize = self.queue.iter().map(|chunk| chunk.bytes.len()).sum();
@@ -144,24 +150,40 @@ impl Outgoing {
     }
 }
 
-/// Queues that were used and are empty.
+/// Queues that were used and are empty, until the timers look.
 #[derive(Debug, Default)]
-#[expect(clippy::vec_box, reason = "a box goes to a client and comes back as it is")]
-pub(crate) struct Pool(Vec<Box<Outgoing>>);
+pub(crate) struct Pool {
+    #[expect(clippy::vec_box, reason = "a box goes to a client and comes back as it is")]
+    kept: Vec<Box<Outgoing>>,
+    /// What they take.
+    bytes: usize,
+}
 
 impl Pool {
     pub(crate) fn take(&mut self) -> Box<Outgoing> {
-        self.0.pop().unwrap_or_default()
+        let out = self.kept.pop().unwrap_or_default();
+        self.bytes = self.bytes.saturating_sub(out.size());
+        out
     }
 
     /// Takes an empty one back, unless it has grown large.
     pub(crate) fn give_back(&mut self, mut out: Box<Outgoing>) {
-        if self.0.len() < POOLED && out.gathered.bytes.capacity() <= POOLED_BYTES {
-            if out.queue.capacity() > SLICES {
-                out.queue = VecDeque::new();
-            }
-            self.0.push(out);
+        if out.gathered.bytes.capacity() > POOLED_BUFFER {
+            return;
         }
+        if out.queue.capacity() > SLICES {
+            out.queue = VecDeque::new();
+        }
+        let size = out.size();
+        if self.bytes + size <= POOLED {
+            self.bytes += size;
+            self.kept.push(out);
+        }
+    }
+
+    /// Gives all of it back to the system.
+    pub(crate) fn clear(&mut self) {
+        *self = Self::default();
     }
 }
 
@@ -244,6 +266,28 @@ mod tests {
                 assert_eq!(out.rest_of_frame(), expected, "{taken} of {total}");
             }
         }
+    }
+
+    #[test]
+    fn a_pool_is_bounded_by_what_its_queues_take() {
+        let mut pool = Pool::default();
+        let used = |len| {
+            let mut out = Box::<Outgoing>::default();
+            out.gathered.bytes = Vec::with_capacity(len);
+            out
+        };
+        pool.give_back(used(POOLED_BUFFER + 1));
+        assert!(pool.kept.is_empty(), "too large");
+        for _ in 0..2 * POOLED / POOLED_BUFFER {
+            pool.give_back(used(POOLED_BUFFER));
+        }
+        assert!(pool.kept.len() < POOLED / POOLED_BUFFER);
+        let kept = pool.kept.len();
+        assert_eq!(pool.take().gathered.bytes.capacity(), POOLED_BUFFER);
+        pool.give_back(used(POOLED_BUFFER));
+        assert_eq!(pool.kept.len(), kept);
+        pool.clear();
+        assert_eq!((pool.take().gathered.bytes.capacity(), pool.bytes), (0, 0));
     }
 
     #[test]

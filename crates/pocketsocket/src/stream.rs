@@ -178,7 +178,8 @@ impl Polled {
         match self {
             Self::Tcp(listener) => {
                 let (stream, address) = listener.accept().await?;
-                // Frames are written whole: waiting for more to fill a segment would only add delay.
+                // On Linux it has this from its listener, without a call for each.
+                #[cfg(not(target_os = "linux"))]
                 stream.set_nodelay(true).map_err(|error| gone(&error))?;
                 Ok((Stream::Tcp(stream), Client::Tcp(address)))
             }
@@ -192,6 +193,7 @@ impl Polled {
 }
 
 /// An error of one connection, after which the next is accepted at once.
+#[cfg(not(target_os = "linux"))]
 fn gone(error: &io::Error) -> io::Error {
     log::debug!("a client was gone before it was served: {error}");
     io::ErrorKind::ConnectionAborted.into()
