@@ -161,6 +161,32 @@ fn pass_through_inbox(c: &mut Criterion) {
     group.finish();
 }
 
+/// What a drain does for each event beside calling JavaScript and making its string there.
+fn drain(c: &mut Criterion) {
+    let mut group = c.benchmark_group("drain 64 texts of a slab, without JavaScript");
+    // Their length is nothing to it.
+    for (name, content) in [("ascii", ascii(128)), ("cyrillic", cyrillic(128))] {
+        let mut slab = slab::Slab::default();
+        for slot in 0..BURST as u32 {
+            let record = slab::Record::new(SocketId { slot, generation: 1 }, slab::kind::TEXT);
+            text::with_form(&content, |form| slab.push_text(record, form, false));
+        }
+        group.throughput(Throughput::Elements(BURST as u64));
+        group.bench_function(name, |b| {
+            let mut meta = [0; slab::FIELDS * BURST];
+            b.iter(|| {
+                let fields = meta.chunks_exact_mut(slab::FIELDS);
+                for (record, fields) in black_box(&slab).records.iter().zip(fields) {
+                    fields.copy_from_slice(&record.fields());
+                    black_box(slab.form(record));
+                }
+                black_box(&meta);
+            });
+        });
+    }
+    group.finish();
+}
+
 fn fan_out(c: &mut Criterion) {
     let mut group = c.benchmark_group("fan out to 1,000 sockets, without the system");
     for size in [64, 16 * 1024] {
@@ -174,5 +200,14 @@ fn fan_out(c: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(parts, decode, encode, choose_text, append_to_slab, pass_through_inbox, fan_out);
+criterion_group!(
+    parts,
+    decode,
+    encode,
+    choose_text,
+    append_to_slab,
+    pass_through_inbox,
+    drain,
+    fan_out
+);
 criterion_main!(parts);

@@ -17,13 +17,12 @@ use crate::{
     inbox::{MAX_RECORDS, MIN_RECORDS},
     instance::{self, Instance, lane_of},
     js::{Call, number},
-    slab::{Payload, Slab, kind},
+    slab::{FIELDS, Slab, kind},
+    text::Form,
 };
 
 /// Events a call of JavaScript: `dispatch` in index.ts takes this many texts.
 const GROUP: usize = 16;
-/// Numbers an event in `meta`, after the first.
-const FIELDS: usize = 4;
 /// Characters of a uuid.
 const UUID: usize = 36;
 /// Events a turn of the event loop, when the hook is fast: the door-bell's own call holds the loop no longer than this.
@@ -262,16 +261,7 @@ fn prepare(
     // SAFETY: as below.
     unsafe { attached.meta.write(u32::MAX) };
     for (at, record) in records.iter().enumerate() {
-        let last = match record.kind {
-            kind::CLOSE => u32::from(record.code),
-            _ => record.len as u32,
-        };
-        let fields = [
-            record.id.slot,
-            record.id.generation,
-            u32::from(record.kind) | u32::from(record.flag) << 8,
-            last,
-        ];
+        let fields = record.fields();
         // SAFETY: index.ts makes the array with 1 + 4 * 16 elements; it is kept alive, and JavaScript is not running.
         unsafe {
             ptr::copy_nonoverlapping(fields.as_ptr(), attached.meta.add(1 + at * FIELDS), FIELDS);
@@ -283,9 +273,8 @@ fn prepare(
                 sys::napi_get_undefined(env, value);
                 continue;
             }
-            match record.payload {
-                Payload::Bytes => {
-                    let text = &slab.bytes[record.start..record.start + record.len];
+            match slab.form(record) {
+                Form::Latin1(text) => {
                     sys::napi_create_string_latin1(
                         env,
                         text.as_ptr().cast(),
@@ -293,8 +282,7 @@ fn prepare(
                         value,
                     );
                 }
-                Payload::Wide => {
-                    let text = &slab.wide[record.start..record.start + record.len];
+                Form::Utf16(text) => {
                     sys::napi_create_string_utf16(env, text.as_ptr(), text.len() as isize, value);
                 }
             }

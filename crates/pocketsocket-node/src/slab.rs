@@ -7,6 +7,9 @@ use crate::text::Form;
 /// Payload bytes above which a slab that holds something is full.
 pub const SLAB_BYTES: usize = 1 << 20;
 
+/// Numbers of a record that JavaScript gets.
+pub const FIELDS: usize = 4;
+
 /// Kinds of record, as JavaScript knows them: the event types, then two of our own.
 pub mod kind {
     pub const CONNECT: u8 = 0;
@@ -47,6 +50,16 @@ pub struct Record {
 impl Record {
     pub fn new(id: SocketId, kind: u8) -> Self {
         Self { id, kind, payload: Payload::Bytes, flag: false, code: 0, start: 0, len: 0 }
+    }
+
+    /// What JavaScript gets beside the text: slot, generation, kind with flag, length or close code.
+    pub fn fields(&self) -> [u32; FIELDS] {
+        let last = match self.kind {
+            kind::CLOSE => u32::from(self.code),
+            _ => self.len as u32,
+        };
+        let kind_and_flag = u32::from(self.kind) | u32::from(self.flag) << 8;
+        [self.id.slot, self.id.generation, kind_and_flag, last]
     }
 }
 
@@ -108,6 +121,15 @@ impl Slab {
         self.push_text(record, Form::Latin1(bytes), later);
     }
 
+    /// A record's payload as it lies here.
+    pub fn form(&self, record: &Record) -> Form<'_> {
+        let range = record.start..record.start + record.len;
+        match record.payload {
+            Payload::Bytes => Form::Latin1(&self.bytes[range]),
+            Payload::Wide => Form::Utf16(&self.wide[range]),
+        }
+    }
+
     /// The first characters of a text record, if they are ASCII.
     pub fn ascii<const N: usize>(&self, record: &Record) -> Option<[u8; N]> {
         let end = record.start + N;
@@ -125,14 +147,9 @@ impl Slab {
 
     /// The payload of a text record, as a String again.
     fn text(&self, record: &Record) -> String {
-        match record.payload {
-            Payload::Bytes => self.bytes[record.start..record.start + record.len]
-                .iter()
-                .map(|&byte| byte as char)
-                .collect(),
-            Payload::Wide => {
-                String::from_utf16_lossy(&self.wide[record.start..record.start + record.len])
-            }
+        match self.form(record) {
+            Form::Latin1(bytes) => bytes.iter().map(|&byte| byte as char).collect(),
+            Form::Utf16(units) => String::from_utf16_lossy(units),
         }
     }
 

@@ -42,6 +42,7 @@ pub mod benching;
 #[cfg_attr(not(any(feature = "nats", feature = "redis")), allow(dead_code))]
 mod broker;
 mod client;
+mod commands;
 mod config;
 mod connection;
 mod decoder;
