@@ -143,6 +143,9 @@ async fn main(shard: &ShardRef, source: &acceptor::Source, left: &mut Vec<Item>)
         }
         // An empty shard has nothing to time: the process sleeps.
         let idle = shard.borrow().is_idle();
+        if idle {
+            shard.borrow_mut().give_back_spares();
+        }
         let stop_at = shard.borrow().stopping;
         tokio::select! {
             () = mailbox.woken() => {

@@ -339,3 +339,25 @@ pub(crate) fn bind_shared(address: SocketAddr) -> io::Result<TcpListener> {
 pub(crate) fn bind_shared(_: SocketAddr) -> io::Result<TcpListener> {
     Err(io::ErrorKind::Unsupported.into())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_accepted_connection_sends_at_once() {
+        let config = Config { port: 0, ..Config::default() };
+        let listener = Listener::bind(&config).unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build().unwrap();
+        let (stream, _) = runtime.block_on(async {
+            let polled = listener.register().unwrap();
+            let _client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+            polled.accept().await.unwrap()
+        });
+        match stream {
+            Stream::Tcp(stream) => assert!(stream.nodelay().unwrap()),
+            #[cfg(unix)]
+            Stream::Unix(_) => panic!("not what was bound"),
+        }
+    }
+}

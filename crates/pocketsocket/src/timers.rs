@@ -31,11 +31,15 @@ impl Moment {
 }
 
 impl Shard {
-    /// One look at every socket. At 20,000 sockets and one look a second this is far cheaper than a timer for each.
-    pub(crate) fn check_timers(&mut self) {
-        // What a burst used and nobody has needed since is not kept while nothing happens.
+    /// What a burst used, and nobody has needed since, is not kept while nothing happens.
+    pub(crate) fn give_back_spares(&mut self) {
         self.shared.spares.clear();
         self.pool.clear();
+    }
+
+    /// One look at every socket. At 20,000 sockets and one look a second this is far cheaper than a timer for each.
+    pub(crate) fn check_timers(&mut self) {
+        self.give_back_spares();
         let (now, clock) = (self.shared.now(), Instant::now());
         let config = &self.shared.config;
         let due = |since: Moment, after: Duration| !after.is_zero() && now.since(since) >= after;
