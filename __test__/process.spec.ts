@@ -135,3 +135,12 @@ test('an application may catch SIGTERM and shut down: its clients are told, and 
   t.is((await client.closed).code, 1001)
   t.is((await program.exit()).code, 0)
 })
+
+test('a hook beside another thread’s server gets all of a burst, with nothing else that wakes its thread', async (t) => {
+  const { url } = await run(t, 'foreign-server')
+  const client = await Client.connect(url)
+  // Far more than one turn of the event loop has time for.
+  const texts = Array.from({ length: 2000 }, (_, n) => String(n))
+  for (const text of texts) client.send(text)
+  t.deepEqual(await client.texts(texts.length), texts)
+})
