@@ -67,7 +67,7 @@ struct Known {
 /// Where a record goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Place {
-    /// A Connect, before all messages of its socket.
+    /// A Connect: with the first messages, unless its socket has one here already.
     First,
     /// A message: before others if it is the first of its socket, with `only_first` or not at all.
     Message { only_first: bool },
@@ -80,8 +80,13 @@ impl State {
         self.known.get_mut(id.slot as usize).filter(|known| known.socket == id.generation + 1)
     }
 
+    /// From its Connect on a socket's events are taken. One that is told of twice, since its hook came and went and came, keeps
+    /// its place in the order.
     fn meet(&mut self, id: SocketId) {
         let slot = id.slot as usize;
+        if self.known(id).is_some() {
+            return;
+        }
         if self.known.len() <= slot {
             self.known.resize(slot + 1, Known::default());
         }
@@ -226,8 +231,7 @@ impl Inbox {
             let period = state.period;
             let Some(known) = state.known(event.id) else { return Offer::Gone };
             let comes_later = match place {
-                Place::First => false,
-                Place::Message { .. } => known.period == period,
+                Place::First | Place::Message { .. } => known.period == period,
                 Place::Last => true,
             };
             let later = state.pressed && comes_later;
@@ -405,6 +409,30 @@ mod tests {
         assert!(inbox.swap(&mut slab, MIN_RECORDS), "who was refused is told of room");
         assert_eq!(slab.records[1].id, id(1));
         assert_eq!(text(&inbox, 0, "a new period"), Offer::Taken);
+    }
+
+    #[test]
+    fn a_second_connect_changes_nothing_about_the_order_of_a_sockets_messages() {
+        let inbox = inbox(MIN_RECORDS);
+        press(&inbox);
+        let request = Request::default();
+        let again = EventKind::Connect { request: &request, resumed: true };
+        assert_eq!(text(&inbox, 0, "0"), Offer::Taken);
+        assert_eq!(text(&inbox, 0, "1"), Offer::Taken);
+        assert_eq!(offer(&inbox, 0, again, false), Offer::Taken);
+        assert_eq!(text(&inbox, 0, "2"), Offer::Taken);
+        let mut slab = Slab::default();
+        inbox.swap(&mut slab, MIN_RECORDS);
+        let told: Vec<_> = slab.records.iter().map(|record| slab.event(record)).collect();
+        assert!(matches!(
+            &told[..],
+            [
+                Some(Pending::Text(_)),
+                Some(Pending::Text(one)),
+                Some(Pending::Connect { resumed: true, .. }),
+                Some(Pending::Text(two)),
+            ] if &**one == "1" && &**two == "2"
+        ));
     }
 
     #[test]
