@@ -75,7 +75,13 @@ for (const kind of KINDS) {
     ada.send('hello')
     await heard(bob, 'Ada: hello')
     ada.send('end')
-    t.deepEqual(await heard(bob, 'Ada: end'), [], 'once')
+    // His own last words may come to him late.
+    const between = await heard(bob, 'Ada: end')
+    t.deepEqual(
+      between.filter((text) => !text.startsWith('Bob: ')),
+      [],
+      'once',
+    )
   })
 }
 
