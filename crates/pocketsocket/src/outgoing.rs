@@ -161,8 +161,8 @@ pub(crate) struct Pool {
 
 impl Pool {
     pub(crate) fn take(&mut self) -> Box<Outgoing> {
-        let out = self.kept.pop().unwrap_or_default();
-        self.bytes = self.bytes.saturating_sub(out.size());
+        let Some(out) = self.kept.pop() else { return Box::default() };
+        self.bytes -= out.size();
         out
     }
 
